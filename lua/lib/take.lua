@@ -1,0 +1,28 @@
+-- take(keys, from, names, first, paused, n, bytes): move jobs from the lists
+-- keys[from], keys[from + 2], … to the lists beside them, oldest first, until n
+-- are taken or their sizes reach bytes. names[first..] are the queues' names;
+-- those in the set paused are passed over, and so is a list of a wrong type.
+-- Returns {number of the pair, payload, …}, {numbers of paused pairs} and the
+-- text of an error, or "".
+local function take(keys, from, names, first, paused, n, bytes)
+  local some_paused = redis.call("EXISTS", paused) == 1
+  local taken, passed, problem = {}, {}, ""
+  for key = from, #keys, 2 do
+    local pair = (key - from) / 2
+    if some_paused and redis.call("SISMEMBER", paused, names[first + pair]) == 1 then
+      passed[#passed + 1] = pair + 1
+    else
+      while n > 0 and bytes > 0 do
+        local payload = redis.pcall("LMOVE", keys[key], keys[key + 1], "RIGHT", "LEFT")
+        if type(payload) ~= "string" then
+          problem = payload and payload.err or problem
+          break
+        end
+        n, bytes = n - 1, bytes - #payload
+        taken[#taken + 1] = pair + 1
+        taken[#taken + 1] = payload
+      end
+    end
+  end
+  return taken, passed, problem
+end
