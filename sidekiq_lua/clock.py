@@ -1,0 +1,87 @@
+"""The only reader of the clock: wall time that tests can freeze, and a monotonic time they cannot."""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import time
+from collections.abc import Callable
+from types import FunctionType
+
+if hasattr(time, "clock_gettime"):
+
+    def monotonic() -> float:
+        """Seconds since an arbitrary moment; never set back, and not stopped by freezegun."""
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+else:
+    # freezegun replaces the attributes of modules, not the defaults of functions.
+    _real_monotonic = (time.monotonic,)
+
+    def monotonic() -> float:
+        """Seconds since an arbitrary moment; never set back, and not stopped by freezegun."""
+        return _real_monotonic[0]()
+
+
+def _frozen_time() -> float:
+    if not str(getattr(time.time, "__module__", "")).startswith("freezegun"):
+        return time.time()
+    # freezegun's time.time gives real time where a caller up the stack is in `threading` or `queue`,
+    # so in every worker thread; its datetime does not look at the stack.
+    now = datetime.datetime.utcnow()  # noqa: DTZ003 - its now(UTC) adds a frozen tz_offset
+    return calendar.timegm(now.timetuple()) + now.microsecond / 1_000_000
+
+
+class Clock:
+    """Wall time in epoch seconds, shifted by `offset`.
+
+    `offset` is in seconds, 0.0 at first; a worker sets it to what the Redis server's clock is ahead of
+    this machine's. A frozen clock ignores it.
+    """
+
+    __slots__ = ("_day", "offset")
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+        self._day = (-1, "")
+
+    def now(self) -> float:
+        """Epoch seconds, with microseconds."""
+        read: Callable[[], float] = time.time
+        return _frozen_time() if type(read) is FunctionType else read() + self.offset
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds, cut off, not rounded."""
+        return to_ms(self.now())
+
+    def day(self, now: float | None = None) -> str:
+        """The UTC day 'YYYY-MM-DD' of `now` (epoch seconds), of the present without it."""
+        number = int((self.now() if now is None else now) // 86_400)
+        known, text = self._day
+        if number != known:
+            text = time.strftime("%Y-%m-%d", time.gmtime(number * 86_400))
+            self._day = (number, text)
+        return text
+
+
+def to_ms(seconds: float) -> int:
+    """Epoch seconds as whole milliseconds, cut off.
+
+    Rounded to microseconds first: a float of .438 may lie a hair below it, and would give 437.
+    """
+    return int(seconds * 1_000_000 + 0.5) // 1000
+
+
+_second = (-1, "")
+
+
+def iso_ms(now: float) -> str:
+    """Epoch seconds as UTC ISO 8601 with milliseconds: '2026-11-24T02:52:44.438Z'."""
+    global _second
+    ms = to_ms(now)
+    second = ms // 1000
+    known, text = _second
+    if second != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _second = (second, text)
+    return f"{text}.{ms % 1000:03}Z"

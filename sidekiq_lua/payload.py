@@ -1,0 +1,156 @@
+"""The job as data: JSON text in and out, defaults, checks. It is the wire format and can be read alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ujson
+
+from .clock import Clock
+from .errors import InvalidJob, PayloadTooLarge, UnparsablePayload, UnserializableArguments
+
+Payload = dict[str, Any]
+"""A job as Sidekiq stores it; redis-schema names the fields, unknown ones are carried along."""
+
+DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": "default"}
+_LOCAL = ("pool", "client_class")
+"""Options that say how to push, and are not part of the job."""
+_RETRY_FOR_LIMIT_S = 1_000_000_000
+
+
+def new_jid() -> str:
+    """A job id: 24 hexadecimal digits from 12 random bytes."""
+    return secrets.token_hex(12)
+
+
+class Codec:
+    """JSON text as Ruby writes it: compact, raw UTF-8, `/` unescaped, no NaN.
+
+    `dump_json` and `load_json` are the settings of that name; `limit` is `payload_limit` in bytes.
+    """
+
+    def __init__(
+        self,
+        dump_json: Callable[[Any], str | bytes] | None = None,
+        load_json: Callable[[bytes], Any] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self._dump = dump_json or _dump
+        self._load = load_json or ujson.loads
+        self._limit = limit
+
+    def dump(self, payload: Payload) -> bytes:
+        """Raises UnserializableArguments for what JSON cannot hold."""
+        try:
+            text = self._dump(payload)
+            return text.encode() if isinstance(text, str) else text
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            name = payload.get("class")
+            raise UnserializableArguments(f"{name}: the job cannot be written as JSON: {error}") from error
+
+    def dump_new(self, payload: Payload) -> bytes:
+        """Like dump, for a job that is not in Redis yet: PayloadTooLarge if it is over the limit."""
+        text = self.dump(payload)
+        if self._limit is not None and len(text) > self._limit:
+            raise PayloadTooLarge(
+                f"{payload.get('class')}: the job is {len(text):,} bytes, payload_limit is {self._limit:,}: "
+                "store the data elsewhere and pass its id"
+            )
+        return text
+
+    def load(self, raw: bytes) -> Payload:
+        """Parse a job found in Redis. Raises UnparsablePayload if it is not one."""
+        try:
+            payload = self._load(raw)
+        except (ValueError, RecursionError) as error:
+            raise UnparsablePayload(f"not JSON: {error}") from error
+        if type(payload) is not dict or "class" not in payload:
+            raise UnparsablePayload("not a job: a JSON object with `class` and `args` is needed")
+        if type(payload["class"]) is not str or type(payload.get("args")) is not list:
+            raise UnparsablePayload("not a job: `class` must be text and `args` a list")
+        if b"\\u" in raw and not self._is_text(payload):
+            raise UnparsablePayload("a lone surrogate, which is not text, is in it")
+        if (b"NaN" in raw or b"Infinity" in raw) and not self._is_text(payload):
+            raise UnparsablePayload("a number that JSON does not have (NaN, Infinity) is in it")
+        return payload
+
+    def _is_text(self, payload: Payload) -> bool:
+        try:
+            self.dump(payload)
+        except UnserializableArguments:
+            return False
+        return True
+
+
+def _dump(payload: Any) -> str:
+    return ujson.dumps(payload, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False)
+
+
+class Stamp:
+    """Timestamps of payloads: integer milliseconds as Sidekiq 8 writes them, or float seconds as 7 does."""
+
+    def __init__(self, clock: Clock, payload_format: str = "8.1") -> None:
+        self._clock = clock
+        self._seconds = payload_format == "7"
+
+    def now(self) -> int | float:
+        return self._clock.now() if self._seconds else self._clock.now_ms()
+
+
+def seconds(stamp: int | float) -> float:
+    """A payload's timestamp as epoch seconds: integers are milliseconds (8.x), floats seconds (6.x, 7.x)."""
+    return stamp if isinstance(stamp, float) else stamp / 1000
+
+
+def normalize(item: Mapping[str, Any], defaults: Mapping[str, Any], stamp: Stamp) -> Payload:
+    """A whole payload from what the caller gave and the class's options.
+
+    Raises InvalidJob, naming the field, where Sidekiq raises ArgumentError.
+    """
+    validate(item)
+    payload = {**defaults, **item}
+    queue = payload.get("queue")
+    if not isinstance(queue, str) or not queue or queue.split() != [queue]:
+        raise InvalidJob(f"{item['class']}: queue must be a name without spaces, not {queue!r}")
+    for name in _LOCAL:
+        payload.pop(name, None)
+    if payload.get("jid") is None:
+        payload["jid"] = new_jid()
+    if payload.get("retry_for"):
+        payload["retry_for"] = int(payload["retry_for"])
+    if payload.get("created_at") is None:
+        payload["created_at"] = stamp.now()
+    return payload
+
+
+def validate(item: Mapping[str, Any]) -> None:
+    """Raises InvalidJob for what is not a job."""
+    if not isinstance(item, Mapping) or "class" not in item or "args" not in item:
+        raise InvalidJob(f"a job must be a dict with `class` and `args`, not {_shorten(item)}")
+    name = item["class"]
+    if not isinstance(name, str) or not name:
+        raise InvalidJob(f"a job's class must be a job class or its name, not {name!r}")
+    strange = [key for key in item if not isinstance(key, str)]
+    if strange:
+        raise InvalidJob(f"{name}: the job's keys must be text, not {strange[0]!r}")
+    if not isinstance(item["args"], list):
+        raise InvalidJob(f"{name}: args must be a list, not {_shorten(item['args'])}")
+    if "at" in item and not is_number(item["at"]):
+        raise InvalidJob(f"{name}: at must be epoch seconds, not {item['at']!r}")
+    if item.get("tags") and not isinstance(item["tags"], list):
+        raise InvalidJob(f"{name}: tags must be a list, not {item['tags']!r}")
+    retry_for = item.get("retry_for")
+    if retry_for and (not is_number(retry_for) or retry_for > _RETRY_FOR_LIMIT_S):
+        raise InvalidJob(f"{name}: retry_for must be a number of seconds from now, not {retry_for!r}")
+
+
+def is_number(value: Any) -> bool:
+    """A finite int or float; True and False are not numbers here."""
+    return type(value) in (int, float) and value == value and abs(value) != float("inf")
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
