@@ -1,0 +1,32 @@
+"""The store: the only room that knows Redis, key names and Lua."""
+
+from __future__ import annotations
+
+from .counters import Counters
+from .endpoint import Endpoint
+from .entries import Entries
+from .keys import Keys
+from .owners import Owners
+from .processes import Processes
+from .queues import Queues
+from .running import Running
+from .transport import Transport
+from .transport_async import AsyncTransport
+
+__all__ = ["AsyncTransport", "Endpoint", "Keys", "Running", "Store", "Transport"]
+
+
+class Store:
+    """What can be asked of one Redis keyspace; every method makes a call, a transport runs it."""
+
+    def __init__(self, keys: Keys | None = None) -> None:
+        self.keys = keys or Keys()
+        self.queues = Queues(self.keys)
+        self.entries = Entries(self.keys)
+        self.processes = Processes(self.keys)
+        self.owners = Owners(self.keys)
+        self.counters = Counters(self.keys)
+
+    def running(self, identity: str, epoch: str) -> Running:
+        """The running lists of one owner."""
+        return Running(self.keys, identity, epoch)

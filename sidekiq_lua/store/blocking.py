@@ -1,0 +1,102 @@
+"""A blocking move: the connection on which a process waits for a job of one queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis import exceptions as theirs
+
+from ..clock import monotonic
+from ..errors import RedisRefused, RedisUnavailable
+from .endpoint import Endpoint
+from .failures import CONNECTION, lost, unavailable
+from .running import Running
+
+_GRACE_S = 3.0
+"""How much later than its own time-out a server may answer before the connection counts as dead."""
+
+
+class BlockingMove:
+    """BLMOVE from `queue:NAME` to a running list, armed by one thread and read when its socket is readable.
+
+    The server ends it after `timeout_s`, so that a job pushed much later can never reach the list of an
+    owner that was forgotten meanwhile.
+    """
+
+    def __init__(self, endpoint: Endpoint, queue: str, timeout_s: float) -> None:
+        self.queue = queue
+        self.client_id = 0
+        self.armed = False
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._deadline = 0.0
+        self._connection: redis.Connection | None = None
+
+    def arm(self, running: Running) -> None:
+        """Send the move. Raises RedisUnavailable."""
+        try:
+            connection = self._connected()
+        except theirs.RedisError as error:
+            raise unavailable(self._endpoint, error) from error
+        try:
+            connection.send_packed_command(
+                [running.blocking_move(self.queue, self._timeout_s)], check_health=False
+            )
+        except CONNECTION as error:
+            self.close()
+            raise lost(self._endpoint, error, "BLMOVE") from error
+        self.armed = True
+        self._deadline = monotonic() + self._timeout_s + _GRACE_S
+
+    def _connected(self) -> redis.Connection:
+        if self._connection is None or not self._connection.is_connected:
+            self._connection = self._endpoint.connect(blocking_s=_GRACE_S)
+            self._connection.connect()
+            self._connection.send_command("CLIENT", "ID")
+            self.client_id = self._connection.read_response()
+        return self._connection
+
+    def fileno(self) -> int:
+        """The socket, for a selector."""
+        sock: Any = self._connection._sock if self._connection else None
+        return sock.fileno() if sock else -1
+
+    def read(self) -> bytes | None:
+        """The job, or None when the server's time-out has come.
+
+        Raises RedisRefused for an error reply, and LostReply when the connection broke: the job of a
+        lost reply is in the running list.
+        """
+        assert self._connection is not None
+        self.armed = False
+        try:
+            reply: bytes | None = self._connection.read_response(disable_decoding=True)
+        except CONNECTION as error:
+            self.close()
+            raise lost(self._endpoint, error, "BLMOVE") from error
+        except theirs.RedisError as error:
+            raise RedisRefused(f"BLMOVE for queue {self.queue}: {error}") from error
+        return reply
+
+    def patience(self) -> float:
+        """Seconds until the server must have answered."""
+        return max(self._deadline - monotonic(), 0.0)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the server should have answered by now: the connection is dead."""
+        return self.armed and monotonic() > self._deadline
+
+    def gave_up(self) -> RedisUnavailable:
+        """The error that an overdue answer is."""
+        return lost(self._endpoint, TimeoutError("no answer in time"), "BLMOVE")
+
+    def close(self) -> None:
+        """Drop the connection; the server may still carry out the move until it notices."""
+        self.armed = False
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+

@@ -1,0 +1,48 @@
+"""A call of a script as a value: what to run, on which keys, and how to read the reply.
+
+Store methods make calls, transports run them, so one description serves the synchronous and the asyncio
+client, pipelines and the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import hiredis
+
+if TYPE_CHECKING:
+    from .scripts import Script
+
+T = TypeVar("T")
+Value = str | bytes | int
+
+
+def keep(reply: Any) -> Any:
+    return reply
+
+
+class Call(Generic[T]):
+    """One EVALSHA to be. `argv` and `keys` go out as they are; `read` turns the reply into the result."""
+
+    __slots__ = ("argv", "keys", "read", "script")
+
+    def __init__(
+        self, script: Script, keys: tuple[Value, ...], argv: tuple[Value, ...], read: Callable[[Any], T]
+    ) -> None:
+        self.script = script
+        self.keys = keys
+        self.argv = argv
+        self.read = read
+
+    def __repr__(self) -> str:
+        return f"<Call {self.script.name} {self.keys!r} {self.argv!r}>"
+
+    def packed(self) -> bytes:
+        """The request as it goes over the wire.
+
+        Raises UnicodeEncodeError for text with lone surrogates.
+        """
+        script = self.script
+        command = "EVALSHA_RO" if script.reads_only else "EVALSHA"
+        return hiredis.pack_command((command, script.sha, len(self.keys), *self.keys, *self.argv))

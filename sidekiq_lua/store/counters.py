@@ -1,0 +1,79 @@
+"""Calls on counters and on the schema's version. Keys: `stat:*`, sizes of the sets, `lua:scripts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..version import SCHEMA_VERSION, __version__
+from .calls import Call
+from .keys import Keys
+from .scripts import library
+
+
+class Totals(NamedTuple):
+    """The counters and the sizes of the sets."""
+
+    processed: int
+    failed: int
+    scheduled: int
+    retries: int
+    dead: int
+    processes: int
+
+
+class Counters:
+    """Totals, and which scripts run here."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._stats = library()["stats"].call
+        self._announce = library()["announce"].call
+        self._preflight = library()["preflight"].call
+
+    def totals(self) -> Call[Totals]:
+        keys = self._keys
+
+        def read(reply: list[Any]) -> Totals:
+            return Totals(*(int(part) for part in reply))
+
+        return self._stats(
+            processed=keys.processed,
+            failed=keys.failed,
+            schedule=keys.schedule,
+            retry=keys.retry,
+            dead=keys.dead,
+            processes=keys.processes,
+            read=read,
+        )
+
+    def announce(self) -> Call[int]:
+        """Write down this version's scripts; answers the schema number that was there before, or 0."""
+        entries = [
+            part for script in library().values() for part in (script.sha, f"{script.name} {__version__}")
+        ]
+        return self._announce(scripts=self._keys.scripts, schema=SCHEMA_VERSION, entries=entries)
+
+    def preflight(self, identity: str, lists: Sequence[str]) -> Call[list[tuple[str, str]]]:
+        """What this user may not do, or finds in the way: (key, command or wrong type)."""
+        keys = self._keys
+
+        def read(reply: list[bytes]) -> list[tuple[str, str]]:
+            parts = [part.decode("utf-8", "replace") for part in reply]
+            return list(zip(parts[::2], parts[1::2], strict=True))
+
+        return self._preflight(
+            queues=keys.queues,
+            schedule=keys.schedule,
+            retry=keys.retry,
+            dead=keys.dead,
+            processes=keys.processes,
+            owners=keys.owners,
+            processed=keys.processed,
+            failed=keys.failed,
+            process=keys.process(identity),
+            signals=keys.signals(identity),
+            crashes=keys.crashes("preflight"),
+            lists=lists,
+            read=read,
+        )

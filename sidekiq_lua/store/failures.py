@@ -1,0 +1,50 @@
+"""redis-py's exceptions, translated into ours in one place."""
+
+from __future__ import annotations
+
+from redis import exceptions as theirs
+
+from ..errors import (
+    LostReply,
+    RedisError,
+    RedisFull,
+    RedisRefused,
+    RedisUnavailable,
+    ScriptError,
+)
+from .endpoint import Endpoint
+from .scripts import Script
+
+CONNECTION = (theirs.ConnectionError, theirs.TimeoutError, OSError)
+"""What redis-py raises when a connection cannot be made or breaks."""
+
+
+def unavailable(endpoint: Endpoint, error: Exception) -> RedisUnavailable:
+    """No connection could be made; nothing was sent."""
+    if isinstance(error, theirs.AuthenticationError | theirs.AuthenticationWrongNumberOfArgsError):
+        return RedisUnavailable(f"Redis at {endpoint} refused the login: {_reason(error)}")
+    return RedisUnavailable(f"Redis at {endpoint} is not available: {_reason(error)}")
+
+
+def lost(endpoint: Endpoint, error: Exception, what: str) -> RedisUnavailable:
+    """The connection broke after `what` was sent: a LostReply, unless the server said that it is not ready."""
+    if isinstance(error, theirs.BusyLoadingError):
+        return unavailable(endpoint, error)
+    return LostReply(f"Redis at {endpoint} did not answer {what}, which may have run: {_reason(error)}")
+
+
+def refused(error: theirs.RedisError, script: Script) -> RedisError:
+    """Redis answered a script with an error."""
+    text = str(error)
+    if isinstance(error, theirs.OutOfMemoryError) or text.startswith("OOM"):
+        return RedisFull(
+            f"{script.name}.lua: Redis is full (maxmemory): raise maxmemory or wait until jobs are done"
+        )
+    if isinstance(error, theirs.ReadOnlyError | theirs.NoPermissionError | theirs.BusyLoadingError):
+        return RedisRefused(f"{script.name}.lua: {text}")
+    return ScriptError(f"{script.where(text)}: {text}")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text or type(error).__name__

@@ -1,0 +1,57 @@
+"""Every Redis key, with its type and who writes it. Nothing else in the package spells a key."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """The key layout under one prefix.
+
+    The empty prefix is Sidekiq's own layout, which Ruby shares. A hash-tagged prefix such as
+    ``{shard-1}:`` keeps all keys in one slot of a Redis Cluster.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self.queues = f"{prefix}queues"  # set of queue names
+        self.paused = f"{prefix}paused"  # set of queue names
+        self.schedule = f"{prefix}schedule"  # zset, payloads by due time (s)
+        self.retry = f"{prefix}retry"  # zset, payloads by time of the next try (s)
+        self.dead = f"{prefix}dead"  # zset, payloads by time of death (s)
+        self.processes = f"{prefix}processes"  # set of identities
+        self.process_cleanup = f"{prefix}process_cleanup"  # string, a lock of 60 s
+        self.processed = f"{prefix}stat:processed"  # string, a counter
+        self.failed = f"{prefix}stat:failed"  # string, a counter
+        self.owners = f"{prefix}lua:owners"  # hash, IDENTITY:EPOCH to JSON
+        self.scripts = f"{prefix}lua:scripts"  # hash, script hash to name and version
+
+    def queue(self, name: str) -> str:
+        """List: a queue; jobs enter at the left and leave at the right."""
+        return f"{self.prefix}queue:{name}"
+
+    def running(self, identity: str, epoch: str, queue: str) -> str:
+        """List: the jobs that one process holds from one queue."""
+        return f"{self.prefix}lua:running:{identity}:{epoch}:{queue}"
+
+    def process(self, identity: str) -> str:
+        """Hash: the heartbeat of a process."""
+        return f"{self.prefix}{identity}"
+
+    def work(self, identity: str) -> str:
+        """Hash: the running jobs of a process by thread."""
+        return f"{self.prefix}{identity}:work"
+
+    def signals(self, identity: str) -> str:
+        """List: signals sent to a process."""
+        return f"{self.prefix}{identity}-signals"
+
+    def processed_on(self, day: str) -> str:
+        """String: runs on one UTC day, YYYY-MM-DD."""
+        return f"{self.prefix}stat:processed:{day}"
+
+    def failed_on(self, day: str) -> str:
+        """String: failed runs on one UTC day, YYYY-MM-DD."""
+        return f"{self.prefix}stat:failed:{day}"
+
+    def crashes(self, job: str) -> str:
+        """String: how many processes died running this job; `job` is its jid, or the hash of its bytes."""
+        return f"{self.prefix}lua:crashes:{job}"

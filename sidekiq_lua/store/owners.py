@@ -1,0 +1,113 @@
+"""Calls on who may hold running lists, and on what a dead one held. Keys: `lua:owners`, `lua:running:*`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .calls import Call
+from .keys import Keys
+from .queues import PAGE
+from .running import FETCH_BYTES, Burial
+from .scripts import library
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A capsule of a process in one epoch of its life, and the queues whose running lists it may have."""
+
+    identity: str
+    epoch: str
+    queues: tuple[str, ...]
+    concurrency: int
+
+    @property
+    def field(self) -> str:
+        return f"{self.identity}:{self.epoch}"
+
+    def text(self) -> str:
+        return json.dumps(vars(self))
+
+
+class Orphan(NamedTuple):
+    """A job of a dead owner. `crash_key` names its counter; `burial` is its payload for the dead set."""
+
+    raw: bytes
+    crash_key: str
+    blamed: bool
+    burial: bytes
+
+
+class Owners:
+    """Registration and recovery."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        scripts = library()
+        self._register = scripts["register"].call
+        self._page = scripts["owners"].call
+        self._alive = scripts["alive"].call
+        self._held = scripts["held"].call
+        self._recover = scripts["recover"].call
+        self._forget = scripts["forget"].call
+
+    def register(self, owner: Owner) -> Call[int]:
+        return self._register(owners=self._keys.owners, owner=owner.field, entry=owner.text())
+
+    def page(self, cursor: str = "0") -> Call[tuple[str, list[Owner]]]:
+        """One page of owners: the next cursor, "0" at the end, and the owners."""
+        return self._page(owners=self._keys.owners, cursor=cursor, size=PAGE, read=_read_owners)
+
+    def alive(self, identities: Sequence[str]) -> Call[list[bool]]:
+        """Which of at most 100 processes have a heartbeat."""
+        hashes = [self._keys.process(identity) for identity in identities]
+        return self._alive(processes=hashes, read=lambda reply: [n == 1 for n in reply])
+
+    def held(self, owner: Owner, queue: str, n: int = PAGE) -> Call[list[bytes]]:
+        """The oldest jobs that an owner holds from a queue."""
+        running = self._keys.running(owner.identity, owner.epoch, queue)
+        return self._held(running=running, skip=0, n=n, bytes=FETCH_BYTES)
+
+    def recover(
+        self, owner: Owner, queue: str, orphans: Sequence[Orphan], limit: int, window_s: int, burial: Burial
+    ) -> Call[list[int] | None]:
+        """Return at most 100 jobs: 0 gone, 1 requeued, 2 buried for each; None if the owner is alive."""
+        keys = self._keys
+        return self._recover(
+            process=keys.process(owner.identity),
+            running=keys.running(owner.identity, owner.epoch, queue),
+            queue=keys.queue(queue),
+            queues=keys.queues,
+            dead=keys.dead,
+            crashes=[keys.crashes(orphan.crash_key) for orphan in orphans],
+            name=queue,
+            limit=limit,
+            window=window_s,
+            now=repr(burial.now),
+            cutoff=repr(burial.cutoff),
+            keep=burial.limit,
+            jobs=[part for o in orphans for part in (o.raw, int(o.blamed), o.burial)],
+            read=lambda reply: reply[1:] if reply[0] == b"OK" else None,
+        )
+
+    def forget(self, owner: Owner) -> Call[bool]:
+        """Forget a dead owner whose lists are empty."""
+        running = [self._keys.running(owner.identity, owner.epoch, queue) for queue in owner.queues]
+        return self._forget(
+            owners=self._keys.owners,
+            process=self._keys.process(owner.identity),
+            running=running,
+            owner=owner.field,
+            read=lambda reply: reply == 1,
+        )
+
+
+def _read_owners(reply: list[Any]) -> tuple[str, list[Owner]]:
+    cursor, flat = reply
+    owners = []
+    for entry in flat[1::2]:
+        fields = json.loads(entry)
+        owners.append(Owner(**{**fields, "queues": tuple(fields["queues"])}))
+    return cursor.decode(), owners

@@ -1,0 +1,84 @@
+"""Is this server fit for jobs, and may this user run the scripts?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..errors import NewerSchema, RedisError, RedisRefused, UnsupportedServer
+from ..version import SCHEMA_VERSION
+from . import Store
+from .transport import Transport
+
+MINIMUM = (7, 0, 0)
+
+
+def check_server(transport: Transport, *, production: bool) -> list[str]:
+    """Warnings about the server. Raises UnsupportedServer for one that is too old or would lose jobs.
+
+    A server that denies INFO is taken as it is.
+    """
+    try:
+        found = _info(transport)
+    except RedisError as error:
+        if "NOPERM" in str(error) or "unknown command" in str(error):
+            return [f"the server's version and eviction policy cannot be checked: {error}"]
+        raise
+    version = found.get("redis_version", "")
+    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    if numbers and numbers < MINIMUM:
+        raise UnsupportedServer(
+            f"Redis {version} at {transport.endpoint} is too old: Redis 7.0 or Valkey 7.2, or newer, is needed"
+        )
+    if found.get("redis_mode") == "cluster":
+        raise UnsupportedServer(
+            f"{transport.endpoint} is a Redis Cluster, where Sidekiq's keys lie in different slots: "
+            "use a standalone server or Sentinel"
+        )
+    policy = found.get("maxmemory_policy", "")
+    if policy in ("", "noeviction"):
+        return []
+    sentence = (
+        f"Redis at {transport.endpoint} has the eviction policy {policy!r}, which deletes jobs when memory is "
+        "full: set maxmemory-policy noeviction"
+    )
+    if production:
+        raise UnsupportedServer(sentence)
+    return [sentence]
+
+
+def _info(transport: Transport) -> dict[str, str]:
+    found = {}
+    for section in ("server", "memory"):
+        text = transport.command("INFO", section).decode("utf-8", "replace")
+        found.update(line.split(":", 1) for line in text.splitlines() if ":" in line and line[0] != "#")
+    return found
+
+
+def check_access(transport: Transport, store: Store, identity: str, queues: Sequence[str]) -> None:
+    """Raises RedisRefused, naming the key, for a command that is denied or a key of a wrong type.
+
+    Keys: all that a worker uses are looked at, none is written.
+    """
+    running = store.running(identity, "0.0")
+    keys = store.keys
+    problems = transport.run(
+        store.counters.preflight(
+            identity, [key for queue in queues for key in (keys.queue(queue), running.list(queue))]
+        )
+    )
+    if problems:
+        listed = "; ".join(
+            f"{key}: it is a {what}" if what.islower() else f"{key}: {what} is denied" for key, what in problems
+        )
+        raise RedisRefused(f"this worker cannot do its work on {transport.endpoint}: {listed}")
+
+
+def check_schema(transport: Transport, store: Store) -> None:
+    """Write down this version's scripts in `lua:scripts`. Raises NewerSchema if a newer one was here."""
+    found = transport.run(store.counters.announce())
+    if found > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"a newer sidekiq-lua (schema {found}, this one has {SCHEMA_VERSION}) works on "
+            f"{transport.endpoint}: upgrade this process with pip install -U sidekiq-lua"
+        )

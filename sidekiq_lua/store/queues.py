@@ -1,0 +1,65 @@
+"""Calls that add jobs and look at queues. Keys: `queues`, `queue:NAME`, `paused`, `schedule`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .calls import Call
+from .keys import Keys
+from .scripts import library
+
+PAGE = 100
+"""The most queues, processes or owners that one call reads."""
+
+
+@dataclass(frozen=True)
+class QueueSize:
+    """A queue's length and the payload that is next, or b"" if it is empty."""
+
+    name: str
+    size: int
+    oldest: bytes
+    paused: bool
+
+
+class Queues:
+    """The queues and the set of scheduled jobs, as the client sees them."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._push = library()["push"].call
+        self._schedule = library()["schedule"].call
+        self._sizes = library()["queue_sizes"].call
+        self._members = library()["members"].call
+
+    def push(self, name: str, payloads: Sequence[bytes]) -> Call[int]:
+        """Add jobs, oldest first, to one queue."""
+        keys = self._keys
+        return self._push(queues=keys.queues, queue=keys.queue(name), name=name, payloads=payloads)
+
+    def schedule(self, entries: Sequence[tuple[float, bytes]]) -> Call[int]:
+        """Add jobs that are due at the given epoch seconds."""
+        flat = [part for due, payload in entries for part in (repr(due), payload)]
+        return self._schedule(schedule=self._keys.schedule, entries=flat)
+
+    def names(self, cursor: str = "0") -> Call[tuple[str, list[str]]]:
+        """One page of queue names: the next cursor, "0" at the end, and the names."""
+        return self._members(set=self._keys.queues, cursor=cursor, size=PAGE, read=read_page)
+
+    def sizes(self, names: Sequence[str]) -> Call[list[QueueSize]]:
+        """Sizes and oldest jobs of at most 100 queues."""
+
+        def read(reply: list[Any]) -> list[QueueSize]:
+            return [
+                QueueSize(name, size, oldest, bool(paused))
+                for name, (size, oldest, paused) in zip(names, reply, strict=True)
+            ]
+
+        queues = [self._keys.queue(name) for name in names]
+        return self._sizes(paused=self._keys.paused, queues=queues, names=names, read=read)
+
+
+def read_page(reply: list[Any]) -> tuple[str, list[str]]:
+    return reply[0].decode(), [member.decode("utf-8", "backslashreplace") for member in reply[1]]

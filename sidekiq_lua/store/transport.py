@@ -1,0 +1,199 @@
+"""Runs calls over a pool of redis-py connections. Thread-safe, fork-safe, closable."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import redis
+from redis import exceptions as theirs
+
+from ..clock import monotonic
+from ..errors import RedisError, RedisUnavailable
+from .calls import Call
+from .endpoint import Endpoint
+from .failures import CONNECTION, lost, refused, unavailable
+from .scripts import Script
+
+T = TypeVar("T")
+
+_IDLE_CHECK_S = 1.0
+
+
+class Transport:
+    """The one place that sends scripts, for synchronous callers.
+
+    A request is never sent twice by itself, but for a read, a script the server did not know, and one
+    that a read-only replica refused: none of these has run.
+    """
+
+    def __init__(self, endpoint: Endpoint, size: int = 10, wait_s: float = 1.0) -> None:
+        self.endpoint = endpoint
+        self.size = size
+        self._wait_s = wait_s
+        self._closed = False
+        self._forget_connections()
+        _TRANSPORTS.add(self)
+
+    def _forget_connections(self) -> None:
+        self._idle: deque[tuple[redis.Connection, float]] = deque()
+        self._slots = threading.BoundedSemaphore(self.size)
+
+    # -- connections --------------------------------------------------------------------
+
+    def _take(self) -> redis.Connection:
+        if self._closed:
+            raise RedisUnavailable(f"the client of {self.endpoint} was closed")
+        if not self._slots.acquire(blocking=False) and not self._slots.acquire(timeout=self._wait_s):
+            raise RedisUnavailable(
+                f"no free connection to {self.endpoint} within {self._wait_s} s: all {self.size} are in use; "
+                "raise pool_size"
+            )
+        try:
+            while self._idle:
+                connection, since = self._idle.pop()
+                # A server that went away closed the socket: find out before a job is sent into it.
+                if monotonic() - since < _IDLE_CHECK_S or not _is_stale(connection):
+                    return connection
+                connection.disconnect()
+            connection = self.endpoint.connect()
+            self._open(connection)
+            return connection
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _open(self, connection: redis.Connection) -> None:
+        try:
+            connection.connect()
+        except CONNECTION as error:
+            raise unavailable(self.endpoint, error) from error
+        except theirs.RedisError as error:
+            raise RedisUnavailable(f"Redis at {self.endpoint} refused the login: {error}") from error
+
+    def _give(self, connection: redis.Connection) -> None:
+        if connection.is_connected and not self._closed:
+            self._idle.append((connection, monotonic()))
+        else:
+            connection.disconnect()
+        self._slots.release()
+
+    # -- calls --------------------------------------------------------------------------
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
+        packed = call.packed()
+        connection = self._take()
+        try:
+            try:
+                reply = self._exchange(connection, call.script, packed)
+            except theirs.ReadOnlyError:
+                reply = self._again(connection, call.script, packed)
+            except CONNECTION as error:
+                if not call.script.reads_only:
+                    raise lost(self.endpoint, error, call.script.name) from error
+                reply = self._again(connection, call.script, packed)
+        except theirs.ResponseError as error:
+            raise refused(error, call.script) from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self._give(connection)
+        return call.read(reply)
+
+    def _again(self, connection: redis.Connection, script: Script, packed: bytes) -> Any:
+        connection.disconnect()
+        self._open(connection)
+        try:
+            return self._exchange(connection, script, packed)
+        except CONNECTION as error:
+            raise lost(self.endpoint, error, script.name) from error
+
+    def _exchange(self, connection: redis.Connection, script: Script, packed: bytes) -> Any:
+        connection.send_packed_command([packed], check_health=False)
+        try:
+            return connection.read_response(disable_decoding=True)
+        except theirs.NoScriptError:
+            connection.send_command("SCRIPT", "LOAD", script.text)
+            connection.read_response()
+            connection.send_packed_command([packed], check_health=False)
+            return connection.read_response(disable_decoding=True)
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
+
+        Raises RedisUnavailable when nothing was sent, LostReply when some may have run.
+        """
+        if not calls:
+            return []
+        connection = self._take()
+        try:
+            self._load(connection, calls)
+            connection.send_packed_command([call.packed() for call in calls], check_health=False)
+            results = [self._result(connection, call) for call in calls]
+        except CONNECTION as error:
+            raise lost(self.endpoint, error, f"{len(calls)} calls") from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            self._give(connection)
+        return results
+
+    def _load(self, connection: redis.Connection, calls: Sequence[Call[Any]]) -> None:
+        """NOSCRIPT in a pipeline would reorder it, so unknown scripts are loaded first."""
+        scripts = {call.script.sha: call.script for call in calls}
+        connection.send_command("SCRIPT", "EXISTS", *scripts)
+        for known, script in zip(connection.read_response(), scripts.values(), strict=True):
+            if not known:
+                connection.send_command("SCRIPT", "LOAD", script.text)
+                connection.read_response()
+
+    def _result(self, connection: redis.Connection, call: Call[Any]) -> Any:
+        try:
+            return call.read(connection.read_response(disable_decoding=True))
+        except theirs.ResponseError as error:
+            return refused(error, call.script)
+
+    def command(self, *words: str | bytes | int) -> Any:
+        """One plain command, for what scripts cannot do: PING, TIME, INFO, CONFIG GET, ACL."""
+        connection = self._take()
+        try:
+            connection.send_command(*words)
+            return connection.read_response(disable_decoding=True)
+        except CONNECTION as error:
+            raise lost(self.endpoint, error, str(words[0])) from error
+        except theirs.RedisError as error:
+            raise RedisError(f"{words[0]}: {error}") from error
+        finally:
+            self._give(connection)
+
+    def close(self) -> None:
+        """Close every idle connection; those in use close when they are given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop()[0].disconnect()
+
+
+def _is_stale(connection: redis.Connection) -> bool:
+    try:
+        return bool(connection.can_read(0))
+    except CONNECTION:
+        return True
+
+
+_TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for transport in _TRANSPORTS:
+        transport._forget_connections()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
