@@ -83,10 +83,15 @@ def tid() -> str:
     try:
         return _threads.tid  # type: ignore[no-any-return]
     except AttributeError:
-        # The kernel's number is short and not soon used again, unlike the ident's address. Both steps
-        # are one-to-one, so names stay unique; times 8 because the main thread's number is the pid.
-        _threads.tid = text = _base36((threading.get_native_id() * 8) ^ os.getpid())
+        _threads.tid = text = tid_of(threading.get_native_id())
         return text
+
+
+def tid_of(native_id: int) -> str:
+    """The name of the thread that the kernel knows by this number."""
+    # The kernel's number is short and not soon used again, unlike the ident's address. Both steps
+    # are one-to-one, so names stay unique; times 8 because the main thread's number is the pid.
+    return _base36((native_id * 8) ^ os.getpid())
 
 
 def task_tid() -> str:

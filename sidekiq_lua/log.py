@@ -294,7 +294,7 @@ def _emit(logger: logging.Logger, level: int, message: str, context: Mapping[str
         logger.line(level, message, context)
     else:
         extra = {"sidekiq_context": context, "sidekiq_message": message}
-        logger.log(level, "%s%s", message, context_text(context), extra=extra)
+        logger.log(level, message + context_text(context), extra=extra)
 
 
 class JobLogger:

@@ -126,6 +126,7 @@ def test_milliseconds_survive_the_float() -> None:
     for ms in range(1000):
         moment = 1795488764 + ms / 1000
         assert iso_ms(moment) == f"2026-11-24T02:52:44.{ms:03}Z"
+    assert iso_ms(1.001) == "1970-01-01T00:00:01.001Z"
 
 
 def test_milliseconds_are_cut_off_not_rounded() -> None:

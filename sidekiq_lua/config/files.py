@@ -1,0 +1,170 @@
+"""Settings from a JSON, YAML or TOML file. Only a command reads files; nothing else imports this module."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigurationError
+from .check import must_be
+from .names import snake
+from .settings import SETTINGS
+
+SUFFIXES = (".yml", ".yaml", ".json", ".toml")
+ENVIRONMENTS = {"production", "staging", "development", "test"}
+"""Names of sections that are known to be such, whatever is in them."""
+
+_RUBY_NAMES = {"on_complex_arguments": "strict_args"}
+
+
+def default_path(cwd: Path) -> Path | None:
+    """The first that exists of config/sidekiq.{yml,yaml,json,toml} and then sidekiq.{…}, or None."""
+    candidates = (cwd / folder / f"sidekiq{suffix}" for folder in ("config", ".") for suffix in SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def load(path: str | Path, environment: str) -> dict[str, Any]:
+    """The settings in a file, for `Config.update(…, source=str(path))`, which checks names and values.
+
+    Keys may be written as here, in camelCase, or as Ruby's `:symbols:`. A mapping under the name of the
+    environment overrides what stands outside; sections of other environments are left out.
+
+    Raises ConfigurationError, naming the file and where known the line, for a file that is missing or
+    cannot be read as what its suffix says, for ERB, and for a key that is given twice.
+    """
+    path = Path(path)
+    if path.suffix == ".erb":
+        raise ConfigurationError(
+            f"{path}: ERB is not run here; save the file as {path.stem} without <%= … %>, and give what "
+            "differs from machine to machine by environment variables such as REDIS_URL "
+            "(${ENV} in a file is not replaced yet)"
+        )
+    parse = _PARSERS.get(path.suffix)
+    if parse is None:
+        raise ConfigurationError(f"{path}: the name must end in {', '.join(SUFFIXES)}")
+    try:
+        data = parse(path, path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: nested too deeply") from None
+    if data is None:  # YAML's answer for a file of comments
+        return {}
+    if not isinstance(data, Mapping):
+        raise ConfigurationError(f"{path}: must hold settings by name, not {_kind(data)}")
+    return _settings(path, data, environment)
+
+
+# -- text to data -----------------------------------------------------------------------
+
+
+def _json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+
+
+def _toml(path: Path, text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
+        message, line = (found[1], f":{found[2]}") if found else (str(error), "")
+        raise ConfigurationError(f"{path}{line}: not valid TOML: {message}") from None
+
+
+def _yaml(path: Path, text: str) -> Any:
+    # Loading it takes some 20 ms, which a worker that reads JSON or TOML need not wait for.
+    import yaml
+
+    try:
+        return _without_symbols(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{path}{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except ValueError as error:  # a date such as 2026-99-99
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
+
+
+def _without_symbols(value: Any) -> Any:
+    """Ruby's symbols `:name` as the text `name`, in values and keys."""
+    match value:
+        case dict():
+            return {_without_symbols(key): _without_symbols(item) for key, item in value.items()}
+        case list():
+            return [_without_symbols(item) for item in value]
+        case str() if re.fullmatch(r":[A-Za-z_]\w*:?", value):
+            return value.strip(":")
+    return value
+
+
+_PARSERS: dict[str, Callable[[Path, str], Any]] = {
+    ".json": _json,
+    ".toml": _toml,
+    ".yml": _yaml,
+    ".yaml": _yaml,
+}
+
+
+# -- data to settings -------------------------------------------------------------------
+
+
+def _settings(path: Path, data: Mapping[Any, Any], environment: str) -> dict[str, Any]:
+    outside = {key: value for key, value in data.items() if not _is_section(key, value, environment)}
+    section = data.get(environment) if _is_section(environment, data.get(environment), environment) else None
+    found = {**_canonical(path, outside.items()), **_canonical(path, (section or {}).items())}
+    found.pop("strict", None)  # Ruby leaves it out as well: the weights of the queues say it
+    verbose = found.pop("verbose", False)
+    if not isinstance(verbose, bool):
+        raise ConfigurationError(f"{path}: {must_be('verbose', 'true or false', verbose)}")
+    if verbose:
+        found["log_level"] = "debug"
+    return found
+
+
+def _is_section(key: Any, value: Any, environment: str) -> bool:
+    """Whether a top-level key names an environment and no setting.
+
+    An environment of another name than the usual ones is known by what it holds: settings only. So
+    a misspelt `rediss: {url: …}` is still an error.
+    """
+    if not isinstance(key, str) or snake(key) in SETTINGS:
+        return False
+    if key in ENVIRONMENTS or key == environment:
+        return value is None or isinstance(value, Mapping)
+    return (
+        isinstance(value, Mapping) and bool(value) and all(snake(str(inner)) in SETTINGS for inner in value)
+    )
+
+
+def _canonical(path: Path, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """The same with this package's spelling of names, also of options inside `redis` and `pools`."""
+    named: dict[str, Any] = {}
+    for key, value in items:
+        if not isinstance(key, str):
+            raise ConfigurationError(f"{path}: the key {key!r} must be a word; put it in quotes if it is one")
+        name = _RUBY_NAMES.get(snake(key), snake(key))
+        if name in named:
+            raise ConfigurationError(f"{path}: {name} is given twice, the second time as {key!r}")
+        if name == "redis" and isinstance(value, Mapping):
+            value = _canonical(path, value.items())
+        elif name == "pools" and isinstance(value, Mapping):
+            value = {
+                pool: _canonical(path, options.items()) if isinstance(options, Mapping) else options
+                for pool, options in value.items()
+            }
+        named[name] = value
+    return named
+
+
+def _kind(data: Any) -> str:
+    return "a list" if isinstance(data, list) else f"a {type(data).__name__}"
