@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .api.stats import Stats
     from .async_client import AsyncClient
     from .config import Config
     from .context import Context
-    from .instance import Client, Job, Sidekiq, sidekiq
+    from .instance import Client, Job, Sidekiq, Stats, sidekiq
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
@@ -54,7 +53,7 @@ _HOME = {
     "AsyncClient": "async_client",
     "Chain": "middleware",
     "Runner": "worker.runner",
-    "Stats": "api.stats",
+    "Stats": "instance",
     "Context": "context",
     "Formatters": "log",
     "SidekiqLogger": "log",

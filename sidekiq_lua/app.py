@@ -1,0 +1,213 @@
+"""One Sidekiq instance: its settings, job classes, clients and connections. No global stands behind it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from .async_client import AsyncClient
+from .bundled.choose import choose_server
+from .bundled.server import BundledServer
+from .client import BaseClient
+from .clock import Clock
+from .config import Config
+from .enqueue import Enqueuer
+from .errors import ConfigurationError, RedisError
+from .job import JobBase
+from .log import SidekiqLogger
+from .payload import Codec, Stamp
+from .registry import Registry
+from .store import AsyncTransport, Endpoint, Keys, Store, Transport
+
+J = TypeVar("J", bound=type[JobBase[Any]])
+Block = Callable[[Config], Any]
+
+
+class App:
+    """What a client needs of an instance; :class:`sidekiq_lua.Sidekiq` adds the worker."""
+
+    client_class: type[BaseClient] = BaseClient
+
+    def __init__(self, *, clock: Clock | None = None, **settings: Any) -> None:
+        self._config = Config()
+        self._config.update(settings)
+        self.clock = clock or Clock()
+        self.registry = Registry()
+        self.via: ContextVar[str | None] = ContextVar("via", default=None)
+        self.is_server = False
+        self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"
+        self.server_reason = ""
+        self._blocks: dict[str, list[Block]] = {"server": [], "client": []}
+        self._lock = threading.RLock()
+        self._logger: logging.Logger | None = None
+        self._transports: dict[str | None, Transport] = {}
+        self._parts: tuple[Codec, Stamp, Store] | None = None
+        self._client: BaseClient | None = None
+        self.enqueuer = Enqueuer(self)
+        self._job_base: type[JobBase[Any]] | None = None
+
+    # -- settings -----------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The settings, after the configure blocks for this kind of process have run."""
+        blocks = self._blocks["server" if self.is_server else "client"]
+        while blocks:
+            with self._lock:
+                if blocks:
+                    blocks.pop(0)(self._config)
+        return self._config
+
+    def preset(self, settings: Mapping[str, Any], source: str = "") -> None:
+        """Set settings without running the configure blocks, so that these keep the last word, as in Sidekiq.
+
+        Errors begin with `source`; see `Config.update`.
+        """
+        self._config.update(settings, source)
+
+    def replace_config(self, config: Config) -> None:
+        """Use other settings, before anything was made from the present ones."""
+        if self._parts is not None or self._transports:
+            raise ConfigurationError("the settings can be replaced only before the instance is used")
+        self._config = config
+
+    def configure_server(self, block: Block) -> Block:
+        """Decorator: `block(config)` runs once, in a process that runs jobs."""
+        self._blocks["server"].append(block)
+        return block
+
+    def configure_client(self, block: Block) -> Block:
+        """Decorator: `block(config)` runs once, before first use, in a process that only enqueues."""
+        self._blocks["client"].append(block)
+        return block
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The setting `logger`, or a SidekiqLogger on standard output."""
+        if self.config.logger is not None:
+            return self.config.logger
+        if self._logger is None:
+            self._logger = SidekiqLogger(level=self.config.log_level)
+        return self._logger
+
+    # -- job classes --------------------------------------------------------------------
+
+    @property
+    def Job(self) -> Any:  # noqa: N802 -- it is a class
+        """Base class for this instance's jobs: `class ChargeJob(app.Job)`."""
+        if self._job_base is None:
+            self._job_base = type("Job", (JobBase,), {"abstract": True, "_app": self, "__module__": __name__})
+        return self._job_base
+
+    def register_job(self, job_class: J) -> J:
+        """Let this instance's worker run a class; needed only for classes defined for another instance.
+
+        Raises DuplicateJobClass.
+        """
+        self.registry.add(job_class)
+        return job_class
+
+    # -- parts that depend on settings ----------------------------------------------------
+
+    def _made(self) -> tuple[Codec, Stamp, Store]:
+        if self._parts is None:
+            with self._lock:
+                config = self.config
+                self._parts = (
+                    Codec(config.dump_json, config.load_json, config.payload_limit),
+                    Stamp(self.clock, config.payload_format),
+                    Store(Keys()),
+                )
+        return self._parts
+
+    @property
+    def codec(self) -> Codec:
+        return self._made()[0]
+
+    @property
+    def stamp(self) -> Stamp:
+        return self._made()[1]
+
+    @property
+    def store(self) -> Store:
+        return self._made()[2]
+
+    # -- Redis --------------------------------------------------------------------------
+
+    def endpoint(self, pool: str | None = None) -> Endpoint:
+        """The server of a pool: None is the default one, else a name of the setting `pools` or a URL.
+
+        Raises ConfigurationError, and RedisUnavailable when no server is named or found.
+        """
+        if pool is None:
+            options = dict(self.config.redis or {})
+            url, self.server_reason = choose_server(
+                options.get("url"), os.environ, self.config.environment, self.may_start_server, BundledServer()
+            )
+            return Endpoint(url, options)
+        if pool in self.config.pools:
+            options = dict(self.config.pools[pool])
+            return Endpoint(options["url"], options)
+        if "://" in pool:
+            return Endpoint(pool)
+        known = ", ".join(sorted(self.config.pools)) or "none"
+        raise ConfigurationError(f"no Redis pool is called {pool!r} (the setting `pools` has: {known})")
+
+    def transport(self, pool: str | None = None) -> Transport:
+        """The connections to a pool, made when first asked for."""
+        transport = self._transports.get(pool)
+        if transport is None:
+            with self._lock:
+                transport = self._transports.get(pool)
+                if transport is None:
+                    transport = Transport(self.endpoint(pool), *self.pool_limits(pool))
+                    self._transports[pool] = transport
+        return transport
+
+    def pool_limits(self, pool: str | None = None) -> tuple[int, float]:
+        """How many connections a pool may have, and how many seconds to wait for a free one."""
+        options = (self.config.redis if pool is None else self.config.pools.get(pool)) or {}
+        return options.get("pool_size") or 10, options.get("pool_timeout") or 1.0
+
+    def async_transport(self, pool: str | None = None) -> AsyncTransport:
+        """New connections to a pool, for one event loop."""
+        return AsyncTransport(self.endpoint(pool), *self.pool_limits(pool))
+
+    @property
+    def redis_pool(self) -> Transport:
+        """The connections to the default server."""
+        return self.transport()
+
+    def redis_info(self) -> dict[str, str]:
+        """The server's INFO as a dict; where INFO is denied, a dict that says so and nothing more."""
+        try:
+            text = self.transport().command("INFO").decode("utf-8", "replace")
+        except RedisError as error:
+            if "NOPERM" not in str(error) and "unknown command" not in str(error):
+                raise
+            return {"info": "denied"}
+        lines = (line.partition(":") for line in text.splitlines() if ":" in line and line[0] != "#")
+        return {name: value for name, _, value in lines}
+
+    # -- clients ------------------------------------------------------------------------
+
+    @property
+    def client(self) -> BaseClient:
+        """The instance's client."""
+        if self._client is None:
+            self._client = self.client_class(self)
+        return self._client
+
+    def async_client(self, pool: str | None = None) -> AsyncClient:
+        """A client for the running event loop; close it with `await client.close()`."""
+        return AsyncClient(self, pool)
+
+    def close(self) -> None:
+        """Close all connections; what is used next opens new ones."""
+        with self._lock:
+            while self._transports:
+                self._transports.popitem()[1].close()

@@ -1,0 +1,88 @@
+"""Running one job: its instance, the server middleware and `perform`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .payload import Payload
+
+if TYPE_CHECKING:
+    from .app import App
+    from .job import JobBase
+
+
+def make_job(job_class: type[JobBase[Any]], payload: Payload, stopping: Callable[[], bool]) -> JobBase[Any]:
+    """An instance of the job class for one run."""
+    job = job_class()
+    job.jid = payload.get("jid", "")
+    job._stopping = stopping
+    return job
+
+
+def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
+    """Run a `def perform` through the server middleware, in this thread."""
+    chain = app.config.server_middleware
+    perform: Callable[..., Any] = job.perform  # type: ignore[attr-defined]
+    args = payload["args"]
+    if not chain:
+        return perform(*args)
+    return chain.invoke(job, payload, queue, lambda: perform(*args))
+
+
+async def await_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
+    """Run an `async def perform` through the server middleware, on this event loop."""
+    chain = app.config.server_middleware
+    perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform  # type: ignore[attr-defined]
+    args = payload["args"]
+    if not chain:
+        return await perform(*args)
+    return await chain.invoke_async(job, payload, queue, lambda: perform(*args))
+
+
+def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any]) -> bool | None:
+    """Client middleware, a round trip through JSON, server middleware and perform, in this thread.
+
+    True, or None if a middleware did not go on. An `async def` job runs on an event loop of its own.
+    """
+    prepared = app.enqueuer.prepare(item, None)
+    if prepared is None:
+        return None
+    payload = app.codec.load(app.codec.dump_new(prepared))
+    job = make_job(job_class, payload, lambda: False)
+    ran = []
+
+    def perform(*args: Any) -> Any:
+        ran.append(True)
+        return job_class.perform(job, *args)  # type: ignore[attr-defined]
+
+    job.perform = perform  # type: ignore[attr-defined]
+    if job_class.is_async:
+        _run_loop(await_job(app, job, payload, payload["queue"]))
+    else:
+        call_job(app, job, payload, payload["queue"])
+    return True if ran else None
+
+
+def _run_loop(coroutine: Coroutine[Any, Any, Any]) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(coroutine)
+        return
+    # This thread has a running loop, which cannot run another: use a thread of its own.
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(coroutine)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]

@@ -1,0 +1,70 @@
+"""The public face of an instance, and the default one."""
+
+from __future__ import annotations
+
+from .api import stats
+from .app import App
+from .client import BaseClient
+from .config import Config
+from .job import JobBase, P
+from .worker.runner import Runner
+
+
+class Sidekiq(App):
+    """One Sidekiq: settings, job classes, client and worker.
+
+    `Sidekiq(redis="redis://…", concurrency=10)` takes the keys of docs/configuration.md. Two instances in
+    one process share nothing.
+    """
+
+    client_class = BaseClient
+
+    def run(self, config: Config | None = None) -> Runner:
+        """Start a worker in this process and answer it; the settings are frozen from here on.
+
+        `config` replaces the instance's settings. Raises ConfigurationError, UnsupportedServer,
+        RedisUnavailable, RedisRefused or NewerSchema.
+        """
+        return self._run(config, embedded=False)
+
+    def _run(self, config: Config | None, *, embedded: bool) -> Runner:
+        self.is_server = True
+        if config is not None:
+            self.replace_config(config)
+        self.config.freeze()
+        runner = Runner(self, embedded=embedded)
+        runner.start()
+        return runner
+
+
+sidekiq = Sidekiq()
+"""The default instance: what `class HardJob(Job)` and `Client.push` use."""
+
+
+class Client(BaseClient):
+    """The client of the default instance: `Client.push(…)`, or `Client()` for one of your own."""
+
+    def __init__(self, app: App | None = None, pool: str | None = None) -> None:
+        super().__init__(app or sidekiq, pool)
+
+    @classmethod
+    def default(cls) -> BaseClient:
+        return sidekiq.client
+
+
+Sidekiq.client_class = Client
+
+
+class Stats(stats.Stats):
+    """Totals of the default instance, or of another: `Stats(app)`."""
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+class Job(JobBase[P]):
+    """Base of the default instance's job classes; see JobBase."""
+
+    abstract = True
+    _app = sidekiq
+
