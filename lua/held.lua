@@ -1,11 +1,11 @@
 #!lua flags=no-writes
--- Read one page of a running list, oldest first, up to a number of bytes.
+-- Read one page of a running list, oldest first, up to a number of bytes, and the list's length.
 --
 -- KEYS  1   running   list  jobs a process holds from one queue
 -- ARGV  1   skip      how many of the oldest to skip
 --       2   n         how many to read at most
 --       3   bytes     stop once this many bytes are read
--- RETURNS   payloads, oldest first
+-- RETURNS   {the length of the list, {payloads, oldest first}}
 -- BOUND     n jobs, `bytes` plus one payload; O(skip)
 -- REPLAY    same
 -- ROLES     worker, dashboard
@@ -23,4 +23,4 @@ for i = 1, tonumber(n) do
   held[i] = payload
   size = size + #payload
 end
-return held
+return {redis.call("LLEN", running), held}

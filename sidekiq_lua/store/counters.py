@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..version import SCHEMA_VERSION, __version__
 from .calls import Call
 from .keys import Keys
 from .scripts import library
+
+
+Total = Literal["processed", "failed"]
 
 
 class Totals(NamedTuple):
@@ -28,6 +31,7 @@ class Counters:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._stats = library()["stats"].call
+        self._reset = library()["reset_stats"].call
         self._announce = library()["announce"].call
         self._preflight = library()["preflight"].call
 
@@ -35,7 +39,7 @@ class Counters:
         keys = self._keys
 
         def read(reply: list[Any]) -> Totals:
-            return Totals(*(int(part) for part in reply))
+            return Totals(*map(_number, reply))
 
         return self._stats(
             processed=keys.processed,
@@ -46,6 +50,10 @@ class Counters:
             processes=keys.processes,
             read=read,
         )
+
+    def reset(self, names: Sequence[Total]) -> Call[int]:
+        """Set totals back to 0; answers how many."""
+        return self._reset(totals=[getattr(self._keys, name) for name in names])
 
     def announce(self) -> Call[int]:
         """Write down this version's scripts; answers the schema number that was there before, or 0."""
@@ -77,3 +85,11 @@ class Counters:
             lists=lists,
             read=read,
         )
+
+
+def _number(part: bytes | int) -> int:
+    """A counter that something foreign has overwritten reads as 0, as it does in Ruby."""
+    try:
+        return int(part)
+    except ValueError:
+        return 0

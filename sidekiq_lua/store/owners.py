@@ -65,10 +65,12 @@ class Owners:
         hashes = [self._keys.process(identity) for identity in identities]
         return self._alive(processes=hashes, read=lambda reply: [n == 1 for n in reply])
 
-    def held(self, owner: Owner, queue: str, n: int = PAGE) -> Call[list[bytes]]:
-        """The oldest jobs that an owner holds from a queue."""
+    def held(self, owner: Owner, queue: str, skip: int, n: int = PAGE) -> Call[tuple[int, list[bytes]]]:
+        """How many jobs an owner holds from a queue, and one page of them, oldest first."""
         running = self._keys.running(owner.identity, owner.epoch, queue)
-        return self._held(running=running, skip=0, n=n, bytes=FETCH_BYTES)
+        return self._held(
+            running=running, skip=skip, n=n, bytes=FETCH_BYTES, read=lambda reply: (reply[0], reply[1])
+        )
 
     def recover(
         self, owner: Owner, queue: str, orphans: Sequence[Orphan], limit: int, window_s: int, burial: Burial

@@ -123,7 +123,7 @@ class Running:
     def ack(self, done: Sequence[tuple[str, bytes]], day: str) -> Call[Fetched]:
         """Acknowledge (queue, payload) pairs; `gone` of the result has the positions that were gone."""
         queues = list(dict.fromkeys(queue for queue, _ in done))
-        place = {queue: number for number, queue in enumerate(queues)}
+        place = {queue: number for number, queue in enumerate(queues, 1)}
         flat = [part for queue, raw in done for part in (place[queue], raw)]
 
         def read(reply: Any) -> Fetched:
@@ -207,7 +207,9 @@ class Running:
 
     def held(self, queue: str, skip: int = 0, n: int = 100) -> Call[list[bytes]]:
         """One page of what this owner holds from a queue, oldest first."""
-        return self._held(running=self.list(queue), skip=skip, n=n, bytes=FETCH_BYTES)
+        return self._held(
+            running=self.list(queue), skip=skip, n=n, bytes=FETCH_BYTES, read=lambda reply: reply[1]
+        )
 
     def blocking_move(self, queue: str, timeout_s: float) -> bytes:
         """The one move that is not a script, packed: wait for a job of one queue for so many seconds."""

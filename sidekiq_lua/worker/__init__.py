@@ -1,0 +1,1 @@
+"""Running jobs: the actors of one worker process."""

@@ -1,0 +1,55 @@
+"""The shape of a background loop: one thread, one step, a pause."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+
+from .failure import ErrorReporter
+
+_AFTER_ERROR_S = 5.0
+
+
+class Actor(ABC):
+    """Calls `step` until it is stopped; what a step raises is reported, and the loop goes on."""
+
+    name: str
+
+    def __init__(self, errors: ErrorReporter) -> None:
+        self._errors = errors
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"sidekiq.{self.name}", daemon=True)
+
+    @abstractmethod
+    def step(self) -> float:
+        """Do the work once; answers how many seconds to pause."""
+
+    def first_pause(self) -> float:
+        """Seconds before the first step."""
+        return 0.0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the loop to end."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the loop to end; whether it did."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def _run(self) -> None:
+        pause = self.first_pause()
+        while not self._stop.wait(pause):
+            try:
+                pause = self.step()
+            except Exception as error:
+                self._errors.report(error, {"context": f"the {self.name} failed, it goes on"})
+                pause = _AFTER_ERROR_S

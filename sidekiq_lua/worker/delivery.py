@@ -1,0 +1,22 @@
+"""One job in this process's hands, from the fetch until it is settled."""
+
+from __future__ import annotations
+
+from ..store import Running
+
+
+class Delivery:
+    """A ticket: two deliveries of equal bytes are two jobs.
+
+    `running` is where the job was fetched to; settling it looks only there, whatever epoch the process
+    has come to since. `resent`: a settle call was sent once without an answer, so "gone" is no surprise.
+    """
+
+    __slots__ = ("given_back", "queue", "raw", "resent", "running")
+
+    def __init__(self, queue: str, raw: bytes, running: Running) -> None:
+        self.queue = queue
+        self.raw = raw
+        self.running = running
+        self.resent = False
+        self.given_back = False

@@ -1,0 +1,317 @@
+"""What a capsule takes from Redis and gives back: fetch, acknowledge, settle, requeue, reconcile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from ..clock import Clock, monotonic
+from ..errors import LostReply, RedisError, RedisUnavailable
+from ..store import Transport
+from ..store.calls import Call
+from ..store.running import Fetched, Settled
+from .delivery import Delivery
+from .order import QueueOrder
+from .ownership import Ownership
+
+ACKS_A_CALL = 200
+AHEAD = 100
+"""The most jobs taken beyond the free slots."""
+AHEAD_S = 0.010
+"""How long jobs beyond the free slots may wait, judged by recent run times."""
+_HISTORY = 100
+_REQUEUE_A_CALL = 100
+
+
+class Exchange:
+    """The jobs of one capsule between Redis and its threads.
+
+    `ready` are fetched and not started, `active` are running (oldest first), `_done` wait to be acknowledged. One thread
+    at a time makes a trip to Redis, which acknowledges and fetches in one call; what others finish
+    meanwhile rides on the next one. A failed trip marks the exchange as down: the waiter then reconciles.
+    """
+
+    def __init__(
+        self, ownership: Ownership, transport: Transport, order: QueueOrder, concurrency: int, clock: Clock,
+        log: logging.Logger, on_outage: Callable[[RedisError], None],
+    ) -> None:  # fmt: skip
+        self.ownership = ownership
+        self.order = order
+        self.concurrency = concurrency
+        self.ready: deque[Delivery] = deque()
+        self.active: dict[Delivery, None] = {}
+        self.quiet = False
+        self.down = False
+        self.fenced = 0
+        self.paused: frozenset[str] = frozenset()
+        self.last_answer = monotonic()
+        self.hungry: Callable[[], None] = lambda: None
+        self.alarm: Callable[[], None] = lambda: None
+        self._transport = transport
+        self._clock = clock
+        self._log = log
+        self._on_outage = on_outage
+        self._done: deque[Delivery] = deque()
+        self._unsettled: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
+        self._trip = threading.Lock()
+        self._run_times = [0.0] * _HISTORY
+        self._runs = 0
+        self._plenty = False
+        self._problem = ""
+
+    # -- taking -------------------------------------------------------------------------
+
+    def room(self) -> int:
+        """How many jobs to fetch now: the free slots, and what they can finish within 10 ms."""
+        free = self.concurrency - len(self.active) - len(self.ready)
+        if self.quiet or self.down or free <= 0:
+            return 0
+        if self._runs < _HISTORY:
+            return free
+        mean = sum(self._run_times) / _HISTORY
+        return free + min(AHEAD, int(free * AHEAD_S / max(mean, 1e-6)))
+
+    def ran(self, seconds: float) -> None:
+        """Remember how long a job ran."""
+        self._run_times[self._runs % _HISTORY] = seconds
+        self._runs += 1
+
+    @property
+    def has_news(self) -> bool:
+        """Whether finished jobs wait to be acknowledged."""
+        return bool(self._done)
+
+    @property
+    def wants_a_thread(self) -> bool:
+        """Whether an idle thread would find something to do: a job to start, or a trip to make."""
+        if self.ready:
+            return True
+        if self.down or self._trip.locked():
+            return False
+        return bool(self._done) or (self._plenty and self.room() > 0)
+
+    def trip(self) -> bool:
+        """Acknowledge and fetch, unless another thread is at it; whether there may be more to do at once."""
+        if self.down or not self._trip.acquire(blocking=False):
+            return False
+        try:
+            return self._travel()
+        except RedisError as error:
+            self.fail(error)
+            return False
+        finally:
+            self._trip.release()
+
+    def _travel(self) -> bool:
+        room = self.room()
+        done = [self._done.popleft() for _ in range(min(len(self._done), ACKS_A_CALL))]
+        if not done and not room:
+            return False
+        running = self.ownership.running
+        try:
+            if any(d.running is not running for d in done):
+                # Acknowledged against the lists of an earlier epoch, on their own.
+                self._ack_old([d for d in done if d.running is not running])
+                done = [d for d in done if d.running is running]
+            fetched = self._transport.run(self._call(done, room)) if done or room else Fetched()
+        except RedisError as error:
+            for delivery in reversed(done):
+                delivery.resent = delivery.resent or isinstance(error, LostReply)
+                self._done.appendleft(delivery)
+            raise
+        if fetched.reaped:
+            self._done.extendleft(reversed(done))
+            self._log.warning("this process was taken for dead: it registers again, its jobs run elsewhere too")
+            self.ownership.renew()
+            return True
+        self.last_answer = monotonic()
+        if room:
+            self.paused = fetched.paused
+        self._settled(done, fetched)
+        new = [Delivery(queue, raw, running) for queue, raw in fetched.jobs]
+        self.ownership.held.update(new)
+        self.ready.extend(new)
+        if room:
+            self._plenty = len(new) >= room
+            if not self._plenty:
+                self.hungry()
+        return bool(new or self._done)
+
+    def _call(self, done: Sequence[Delivery], room: int) -> Call[Fetched]:
+        running = self.ownership.running
+        pairs = [(d.queue, d.raw) for d in done]
+        if not room:
+            return running.ack(pairs, self._clock.day())
+        if not done:
+            return running.fetch(self.order.next(), room)
+        return running.ack_and_fetch(self.order.next(), room, pairs, self._clock.day())
+
+    def _ack_old(self, done: Sequence[Delivery]) -> None:
+        for running in {d.running for d in done}:
+            mine = [d for d in done if d.running is running]
+            self._settled(mine, self._transport.run(running.ack([(d.queue, d.raw) for d in mine], self._clock.day())))
+
+    def _settled(self, done: Sequence[Delivery], fetched: Fetched) -> None:
+        for position in fetched.gone:
+            self._gone(done[position])
+        self.ownership.held.difference_update(done)
+        if fetched.problem:
+            self._report(fetched.problem)
+
+    def arrive(self, queue: str, raw: bytes) -> bool:
+        """A blocking move delivered a job: keep it, or give it back. Raises RedisError."""
+        delivery = Delivery(queue, raw, self.ownership.running)
+        held = self.ownership.held
+        room = self.room()
+        held.add(delivery)
+        try:
+            state = "FULL" if room <= 0 else self._transport.run(delivery.running.admit(queue, raw))
+            if state in ("FULL", "REAPED"):
+                self.give_back([delivery])
+            if state == "REAPED":
+                self.ownership.renew()
+        except RedisError:
+            # Reconciling finds it in the running list and takes it up again.
+            held.discard(delivery)
+            raise
+        if state == "BACK":
+            self.paused |= {queue}
+        if state != "KEPT":
+            held.discard(delivery)
+            return False
+        self.last_answer = monotonic()
+        self.ready.append(delivery)
+        return True
+
+    # -- giving -------------------------------------------------------------------------
+
+    def done(self, delivery: Delivery) -> None:
+        """A job succeeded; the next trip acknowledges it."""
+        self.active.pop(delivery, None)
+        if not delivery.given_back:
+            self._done.append(delivery)
+
+    def settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
+        """A job failed: retry, bury or drop it, now or, if Redis is away, later; then `after`."""
+        self.active.pop(delivery, None)
+        if delivery.given_back:
+            return
+        if self.down:
+            self._unsettled.append((delivery, call, after))
+            return
+        try:
+            self._settle(delivery, call, after)
+        except RedisUnavailable as error:
+            self._unsettled.append((delivery, call, after))
+            self.fail(error)
+        except RedisError as error:
+            self._unsettled.append((delivery, call, after))
+            self._report(str(error))
+            self.alarm()
+
+    @property
+    def owes(self) -> bool:
+        """Whether jobs that failed could not be settled yet."""
+        return bool(self._unsettled)
+
+    def settle_owed(self) -> None:
+        """Settle what could not be settled before. Raises RedisUnavailable."""
+        for _ in range(len(self._unsettled)):
+            delivery, call, after = self._unsettled.popleft()
+            try:
+                self._settle(delivery, call, after)
+            except RedisError as error:
+                self._unsettled.append((delivery, call, after))
+                if isinstance(error, RedisUnavailable):
+                    raise
+                self._report(str(error))
+
+    def _settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
+        try:
+            settled = self._transport.run(call)
+        except LostReply:
+            delivery.resent = True
+            raise
+        self.ownership.held.discard(delivery)
+        if not settled.moved and not delivery.resent:
+            self._gone(delivery)
+            return
+        if settled.problem:
+            self._report(settled.problem)
+        if not settled.added:
+            self._log.warning("the dead set held the same text already: %r", delivery.raw)
+        after(settled)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> int:
+        """Put jobs back in their queues; answers how many went. Raises RedisError."""
+        went = 0
+        for running, queue in dict.fromkeys((d.running, d.queue) for d in deliveries):
+            mine = [d for d in deliveries if d.running is running and d.queue == queue]
+            for first in range(0, len(mine), _REQUEUE_A_CALL):
+                part = mine[first : first + _REQUEUE_A_CALL]
+                gone = self._transport.run(running.requeue(queue, [d.raw for d in part]))
+                went += len(part) - len(gone)
+                for delivery in part:
+                    delivery.given_back = True
+                self.ownership.held.difference_update(part)
+        return went
+
+    def take_ready(self) -> list[Delivery]:
+        """All jobs that were fetched and not started."""
+        taken = []
+        while self.ready:
+            try:
+                taken.append(self.ready.popleft())
+            except IndexError:
+                break
+        return taken
+
+    # -- trouble ------------------------------------------------------------------------
+
+    def _gone(self, delivery: Delivery) -> None:
+        if not delivery.resent:
+            self.fenced += 1
+            self._log.warning(
+                "a job of %s was settled elsewhere while it ran here (this process was taken for dead): "
+                "its result here does not count: %r", delivery.queue, delivery.raw[:200],
+            )  # fmt: skip
+
+    def fail(self, error: RedisError) -> None:
+        """Redis does not answer as it should: stop until the waiter has brought it back."""
+        if not self.down:
+            self.down = True
+            self._on_outage(error)
+        self.alarm()
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            self._log.error("Redis: %s", problem)
+            self._problem = problem
+
+    def reconcile(self) -> int:
+        """Read the running lists and take up what this process does not know; answers how many.
+
+        No blocking move may be under way. Raises RedisError, and stays down, while Redis does not work.
+        """
+        with self._trip:
+            found = 0
+            running = self.ownership.running
+            for queue in self.order.queues:
+                before = self.ownership.held.copy()
+                raws: list[bytes] = []
+                while page := self._transport.run(running.held(queue, len(raws))):
+                    raws += page
+                new = self.ownership.unknown(before, queue, raws)
+                self.ownership.held.update(new)
+                self.ready.extend(new)
+                found += len(new)
+            self.down = False
+            try:
+                self._travel()
+            except RedisError:
+                self.down = True
+                raise
+        self.settle_owed()
+        return found

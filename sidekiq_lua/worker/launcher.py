@@ -1,0 +1,156 @@
+"""Builds, starts and stops the actors of one worker process: the visible list of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ..clock import monotonic
+from ..errors import RedisError
+from ..store.preflight import check_access, check_schema, check_server
+from .events import Events
+from .failure import ErrorReporter
+from .heartbeat import Heartbeat
+from .identity import info, new_identity, set_title
+from .processor import Work
+from .recovery import Recovery
+from .scheduler import Scheduler
+from .station import Station
+
+if TYPE_CHECKING:
+    from ..app import App
+
+_LAST_WAIT_S = 3.0
+_LEAVE_S = 5.0
+
+
+class Launcher:
+    """One life of a worker: start, quiet, stop.
+
+    Registration comes before the first fetch and leaves after the last; the heartbeat outlives the jobs.
+    """
+
+    def __init__(self, app: App, on_signal: Callable[[str], None], *, embedded: bool = False) -> None:
+        config = app.config
+        self._app = app
+        self._log = app.logger
+        self.identity = new_identity()
+        self._quiet = False
+        self._stopping = threading.Event()
+        self._transport = app.transport()
+        errors = ErrorReporter(app)
+        self.events = Events(config, errors)
+        capsules = config.capsules
+        self.concurrency = sum(capsule.concurrency for capsule in capsules)
+        self._queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.queues))
+        self.stations = [
+            Station(app, capsule, number, self.identity, self._transport, self._stopping.is_set)
+            for number, capsule in enumerate(capsules)
+        ]
+        self.heartbeat = Heartbeat(
+            app, self._transport, errors, self.identity,
+            info(config, capsules, self.identity, app.clock.now(), embedded),
+            self.concurrency, [station.exchange for station in self.stations], self.work,
+            on_signal, self._fire, self._doubt,
+        )  # fmt: skip
+        self.scheduler = Scheduler(app, self._transport, errors, lambda: self.heartbeat.process_count)
+        self.recovery = Recovery(
+            app, self._transport, self.stations[0].failures, self.heartbeat.may_judge, self._mine,
+            forget_after_s=2 * float(config.heartbeat_ttl),
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Check the server, register, beat once and begin.
+
+        Raises UnsupportedServer, RedisUnavailable, RedisRefused, NewerSchema, and what a `startup`
+        handler raises.
+        """
+        app = self._app
+        for warning in check_server(self._transport, production=app.config.environment == "production"):
+            self._log.warning(warning)
+        check_access(self._transport, app.store, self.identity, self._queues)
+        check_schema(self._transport, app.store)
+        try:
+            for station in self.stations:
+                station.ownership.register()
+            self.events.fire("startup")
+            self.heartbeat.beat()
+        except BaseException:
+            self._sign_off(self.stations)
+            raise
+        for actor in (self.heartbeat, self.scheduler, self.recovery, *self.stations):
+            actor.start()
+
+    def work(self) -> dict[str, Work]:
+        """The jobs that run now, by thread id."""
+        return {tid: work for station in self.stations for tid, work in station.work().items()}
+
+    def quiet(self) -> None:
+        """Fetch no more jobs. It cannot be undone."""
+        if self._quiet:
+            return
+        self._quiet = True
+        self.heartbeat.quiet = True
+        self._log.info("Scheduler exiting...")
+        self.scheduler.stop()
+        for station in self.stations:
+            station.quiet()
+        self.events.fire("quiet")
+
+    def stop(self) -> None:
+        """Let running jobs finish until the setting `timeout` (seconds), then put them back."""
+        deadline = monotonic() + float(self._app.config.timeout)
+        self._log.info("Shutting down")
+        self.quiet()
+        self._stopping.set()
+        self.events.fire("shutdown")
+        if not self._idle():
+            self._log.info("Pausing to allow jobs to finish...")
+        self._wait_idle(deadline)
+        cut_off = sum(station.hard_stop() for station in self.stations)
+        if cut_off:
+            self._wait_idle(monotonic() + _LAST_WAIT_S)
+        self._leave()
+        self.events.fire("exit")
+        self._log.info("Bye!")
+
+    def _leave(self) -> None:
+        ended = [station.end(_LEAVE_S) for station in self.stations]
+        for actor in (self.heartbeat, self.scheduler, self.recovery):
+            actor.stop()
+            actor.join(_LEAVE_S)
+        self._sign_off([station for station, complete in zip(self.stations, ended, strict=True) if complete])
+
+    def _sign_off(self, stations: Sequence[Station]) -> None:
+        try:
+            for station in stations:
+                held = self._transport.run(self._app.store.processes.leave(station.ownership.owner))
+                if held:
+                    self._log.warning("jobs of %d queues stay behind, they will be recovered", held)
+        except RedisError as error:
+            self._log.warning("the process could not sign off, its heartbeat will expire: %s", error)
+
+    def _idle(self) -> bool:
+        return all(station.idle for station in self.stations)
+
+    def _wait_idle(self, deadline: float) -> None:
+        pause = threading.Event()
+        while not self._idle() and monotonic() < deadline:
+            pause.wait(0.02)
+
+    # -- links --------------------------------------------------------------------------
+
+    def _fire(self, event: str) -> None:
+        self.events.fire(event)
+        if event == "beat":
+            busy = sum(len(station.exchange.active) for station in self.stations)
+            set_title(self._app.config.tag or "", busy, self.concurrency, self._quiet)
+
+    def _doubt(self, exchange: object) -> None:
+        for station in self.stations:
+            if station.exchange is exchange:
+                station.waiter.doubt()
+
+    def _mine(self) -> set[str]:
+        return {station.ownership.owner.field for station in self.stations}

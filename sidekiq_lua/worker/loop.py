@@ -1,0 +1,88 @@
+"""The event loop on which `async def` jobs of one capsule run, all on one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context as Variables
+from contextvars import copy_context
+
+from ..context import task_tid, use_tid
+from ..payload import Payload
+from .delivery import Delivery
+from .processor import JobClass, Processor
+
+_SETTLERS = 4
+
+
+class EventLoop:
+    """Runs async jobs as tasks; `poke` is called when one has ended and its acknowledgement waits.
+
+    What may block, settling a failed job and the user's handlers, runs on a few threads of its own.
+    """
+
+    def __init__(self, name: str, poke: Callable[[], None]) -> None:
+        self._name = name
+        self._poke = poke
+        self._inbox: deque[tuple[Processor, Delivery, Payload, JobClass]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix=f"sidekiq.{name}/settler")
+        self._lock = threading.Lock()
+        self._scheduled = False
+
+    def submit(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
+        """Start a job; from any thread. The loop is made for the first one."""
+        self._inbox.append((processor, delivery, payload, job_class))
+        loop = self._loop or self._start()
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon_threadsafe(self._begin)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=loop.run_forever, name=f"sidekiq.{self._name}/loop", daemon=True
+                )
+                self._thread.start()
+                self._loop = loop
+            return self._loop
+
+    def _begin(self) -> None:
+        assert self._loop is not None
+        self._scheduled = False
+        while self._inbox:
+            job = self._inbox.popleft()
+            # A context of its own: what one job sets, the next does not see.
+            task = self._loop.create_task(self._run(*job), context=Variables())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
+        name = task_tid()
+        with use_tid(name):
+            settle = await processor.run_async(delivery, payload, job_class, name)
+        if settle is not None:
+            assert self._loop is not None
+            await self._loop.run_in_executor(self._settlers, copy_context().run, settle)
+        self._poke()
+
+    def cancel(self) -> None:
+        """Cancel every running job, which sees asyncio.CancelledError."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+
+    def end(self, timeout_s: float) -> None:
+        """Stop the loop and its threads."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout_s)
+            if not self._thread.is_alive():
+                self._loop.close()
+        self._settlers.shutdown(wait=False, cancel_futures=True)

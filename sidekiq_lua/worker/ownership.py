@@ -1,0 +1,62 @@
+"""Under which name a capsule of this process holds jobs, and which jobs those are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ..store import Running, Store, Transport
+from ..store.owners import Owner
+from .delivery import Delivery
+
+
+class Ownership:
+    """One registered owner. A process that was declared dead goes on under a new epoch.
+
+    Old threads settle against the old epoch's lists, so identical bytes in a new list are safe from them.
+    """
+
+    def __init__(
+        self, store: Store, transport: Transport, identity: str, capsule: int, queues: Sequence[str], concurrency: int
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._transport = transport
+        self._capsule = capsule
+        self._number = 0
+        self._queues = tuple(queues)
+        self._concurrency = concurrency
+        self.identity = identity
+        self.held: set[Delivery] = set()
+        self._take_name()
+
+    def _take_name(self) -> None:
+        epoch = f"{self._capsule}.{self._number}"
+        self.owner = Owner(self.identity, epoch, self._queues, self._concurrency)
+        self.running: Running = self._store.running(self.identity, epoch)
+
+    def register(self) -> None:
+        """Enter `lua:owners`, before anything can enter a running list. Raises RedisError."""
+        self._transport.run(self._store.owners.register(self.owner))
+
+    def renew(self) -> None:
+        """Take a new epoch and register it."""
+        self._number += 1
+        self._take_name()
+        self.register()
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs of each queue this owner believes to hold in its present lists."""
+        running = self.running
+        return Counter(d.queue for d in self.held.copy() if d.running is running)
+
+    def unknown(self, before: set[Delivery], queue: str, found: Sequence[bytes]) -> list[Delivery]:
+        """New deliveries for jobs in the running list that `before`, a copy of `held`, does not explain."""
+        running = self.running
+        explained = Counter(d.raw for d in before if d.running is running and d.queue == queue)
+        new = []
+        for raw in found:
+            if explained[raw] > 0:
+                explained[raw] -= 1
+            else:
+                new.append(Delivery(queue, raw, running))
+        return new

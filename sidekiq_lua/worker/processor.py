@@ -1,0 +1,129 @@
+"""Runs one job: parse, middleware, perform, and what becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import Context as Variables
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..clock import monotonic
+from ..context import Context, tid
+from ..errors import UnknownJobClass, UnparsablePayload
+from ..execution import await_job, call_job, make_job
+from ..job import JobBase
+from ..log import JobLogger
+from ..payload import Payload
+from .delivery import Delivery
+from .exchange import Exchange
+from .failure import FailureHandler
+from .retry import caused_by_shutdown
+
+if TYPE_CHECKING:
+    from ..app import App
+
+JobClass = type[JobBase[Any]]
+
+
+class Work(NamedTuple):
+    """A running job, as the heartbeat shows it. `run_at` is epoch seconds."""
+
+    delivery: Delivery
+    run_at: float
+    thread_id: int | None
+    """None for a job on the event loop."""
+
+
+class Processor:
+    """Runs the deliveries of one capsule; `work` holds those under way by thread id."""
+
+    def __init__(
+        self, app: App, exchange: Exchange, failures: FailureHandler, job_logger: JobLogger,
+        submit: Callable[[Delivery, Payload, JobClass], None], stopping: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._exchange = exchange
+        self._failures = failures
+        self._log = job_logger
+        self._submit = submit
+        self._stopping = stopping
+        self.work: dict[str, Work] = {}
+
+    def process(self, delivery: Delivery) -> None:
+        """Run one job in this thread, or hand it to the event loop. Never raises for what a job does."""
+        try:
+            payload = self._app.codec.load(delivery.raw)
+        except UnparsablePayload as error:
+            self._failures.unparsable(delivery, error)
+            return
+        job_class = self._app.registry.find(payload["class"])
+        if job_class is not None and job_class.is_async:
+            self._submit(delivery, payload, job_class)
+            return
+        # A context of its own: what one job sets, the next does not see.
+        Variables().run(self._run, delivery, payload, job_class)
+
+    def _run(self, delivery: Delivery, payload: Payload, job_class: JobClass | None) -> None:
+        if payload.get("log_level") is not None and self._failures.can_log_at(payload["log_level"]):
+            with self._failures.logging_at(payload["log_level"]):
+                self._run_logged(delivery, payload, job_class)
+        else:
+            self._run_logged(delivery, payload, job_class)
+
+    def _run_logged(self, delivery: Delivery, payload: Payload, job_class: JobClass | None) -> None:
+        name = tid()
+        Context.replace(self._log.context_for(payload))
+        self._log.start()
+        self.work[name] = Work(delivery, self._app.clock.now(), threading.get_ident())
+        began = monotonic()
+        try:
+            if job_class is None:
+                self._app.registry.get(payload["class"])
+                raise UnknownJobClass(payload["class"])
+            job = make_job(job_class, payload, self._stopping)
+            profiler = self._app.config.profiler if payload.get("profile") else None
+            if profiler is not None:
+                profiler(payload, lambda: call_job(self._app, job, payload, delivery.queue))
+            else:
+                call_job(self._app, job, payload, delivery.queue)
+        except BaseException as error:
+            del self.work[name]
+            self._failed(delivery, payload, job_class, error, monotonic() - began)
+        else:
+            del self.work[name]
+            self._succeeded(delivery, monotonic() - began)
+
+    async def run_async(self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str) -> Callable[[], None] | None:
+        """Run an `async def` job on the event loop; what is answered must be called where it may block."""
+        Context.replace(self._log.context_for(payload))
+        self._log.start()
+        self.work[name] = Work(delivery, self._app.clock.now(), None)
+        began = monotonic()
+        try:
+            job = make_job(job_class, payload, self._stopping)
+            await await_job(self._app, job, payload, delivery.queue)
+        except BaseException as error:
+            del self.work[name]
+            failure, elapsed = error, monotonic() - began
+            return lambda: self._failed(delivery, payload, job_class, failure, elapsed)
+        del self.work[name]
+        self._succeeded(delivery, monotonic() - began)
+        return None
+
+    def _succeeded(self, delivery: Delivery, elapsed: float) -> None:
+        self._exchange.ran(elapsed)
+        self._log.done(elapsed)
+        self._exchange.done(delivery)
+
+    def _failed(
+        self, delivery: Delivery, payload: Payload, job_class: JobClass | None, error: BaseException, elapsed: float
+    ) -> None:
+        self._exchange.ran(elapsed)
+        if delivery.given_back or (self._stopping() and caused_by_shutdown(error)):
+            # The hard stop has put the job back in its queue.
+            self._exchange.active.pop(delivery, None)
+            self._log.fail(elapsed)
+            return
+        self._failures.failed(delivery, job_class, error)
+        self._log.fail(elapsed)
+        self._failures.report(error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue})

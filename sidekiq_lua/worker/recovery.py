@@ -1,0 +1,150 @@
+"""Finds processes that died, and returns their jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..clock import monotonic
+from ..errors import UnparsablePayload
+from ..store import Transport
+from ..store.owners import Orphan, Owner
+from ..store.queues import PAGE
+from .actor import Actor
+from .failure import FailureHandler
+
+if TYPE_CHECKING:
+    from ..app import App
+
+
+class PoisonPill(Exception):
+    """What the death handlers are told of a job whose process died every time it ran."""
+
+
+class Recovery(Actor):
+    """Every `recovery_interval` seconds, looks at every owner of running lists.
+
+    The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
+    checks the key again. A process whose own beats have failed lately judges nobody: then Redis was
+    away, and everybody's heartbeat may be gone. A job that was running in `crash_limit` processes that
+    died within `crash_window` seconds goes to the dead set.
+    """
+
+    name = "recovery"
+
+    def __init__(
+        self, app: App, transport: Transport, failures: FailureHandler, may_judge: Callable[[], bool],
+        mine: Callable[[], set[str]], forget_after_s: float,
+    ) -> None:  # fmt: skip
+        super().__init__(failures)
+        self._app = app
+        self._transport = transport
+        self._failures = failures
+        self._may_judge = may_judge
+        self._mine = mine
+        self._forget_after_s = forget_after_s
+        self._gone_since: dict[str, float] = {}
+        self.recovered = 0
+
+    def step(self) -> float:
+        if self._may_judge():
+            self.sweep()
+        else:
+            self._gone_since.clear()
+        self._prune()
+        return float(self._app.config.recovery_interval)
+
+    def sweep(self) -> int:
+        """Look at every owner once; answers how many jobs were returned. Raises RedisError."""
+        returned = 0
+        seen = set()
+        for owner in self._others():
+            seen.add(owner.field)
+            since = self._gone_since.setdefault(owner.field, monotonic())
+            returned += sum(self._recover(owner, queue) for queue in owner.queues)
+            # A blocking move of the dead may still bring a job, so it is forgotten only later.
+            if monotonic() - since > self._forget_after_s:
+                self._transport.run(self._app.store.owners.forget(owner))
+        for field in self._gone_since.keys() - seen:
+            del self._gone_since[field]
+        self.recovered += returned
+        return returned
+
+    def _others(self) -> Iterator[Owner]:
+        """The owners without a heartbeat, and the earlier epochs of this process."""
+        store, mine = self._app.store.owners, self._mine()
+        cursor = "0"
+        while True:
+            cursor, owners = self._transport.run(store.page(cursor))
+            others = [owner for owner in owners if owner.field not in mine]
+            if others:
+                alive = self._transport.run(store.alive([owner.identity for owner in others]))
+                yield from (owner for owner, lives in zip(others, alive, strict=True) if not lives)
+            if cursor == "0":
+                return
+
+    def _recover(self, owner: Owner, queue: str) -> int:
+        """Return what an owner held from one queue: the newest page first, so that the oldest runs first."""
+        store, config = self._app.store.owners, self._app.config
+        returned, skip = 0, 0
+        while True:
+            length, raws = self._transport.run(store.held(owner, queue, skip))
+            if length > skip + len(raws) and len(raws) == PAGE:
+                skip = length - PAGE
+                continue
+            if not raws:
+                return returned
+            # Jobs start in the order they were fetched, so only the oldest can have been running.
+            orphans = [
+                self._orphan(raw, owner, blamed=place < owner.concurrency) for place, raw in enumerate(raws, skip)
+            ]
+            states = self._transport.run(
+                store.recover(
+                    owner, queue, orphans, config.crash_limit, int(config.crash_window), self._failures.burial()
+                )
+            )
+            if states is None:
+                return returned
+            for orphan, state in zip(orphans, states, strict=True):
+                if state == 2:
+                    self._poison(orphan)
+            moved = sum(state > 0 for state in states)
+            if moved:
+                self._app.logger.warning(
+                    "returned %d jobs of queue %s, whose process %s died", states.count(1), queue, owner.identity
+                )
+            returned += moved
+            skip = max(skip - PAGE, 0)
+
+    def _orphan(self, raw: bytes, owner: Owner, *, blamed: bool) -> Orphan:
+        """With the text it would have in the dead set; the count of crashes goes by jid, else by bytes."""
+        if not blamed:
+            return Orphan(raw, "", False, b"")
+        try:
+            payload = self._app.codec.load(raw)
+        except UnparsablePayload:
+            return Orphan(raw, hashlib.sha1(raw, usedforsecurity=False).hexdigest(), True, raw)
+        limit = self._app.config.crash_limit
+        stamp = self._app.stamp.now()
+        payload["error_class"] = PoisonPill.__name__
+        payload["error_message"] = f"{limit} processes died while this job ran, the last was {owner.identity}"
+        payload.setdefault("failed_at", stamp)
+        payload["retried_at"] = stamp
+        return Orphan(raw, str(payload.get("jid")), True, self._app.codec.dump(payload))
+
+    def _poison(self, orphan: Orphan) -> None:
+        try:
+            payload = self._app.codec.load(orphan.burial)
+        except UnparsablePayload:
+            return
+        error = PoisonPill(payload["error_message"])
+        self._app.logger.error("job %s is a poison pill: %s", payload.get("jid"), error)
+        self._failures.died(payload, error)
+
+    def _prune(self) -> None:
+        """Take processes without a heartbeat off Sidekiq's list."""
+        store = self._app.store.processes
+        cursor, identities = self._transport.run(store.identities())
+        if len(identities) > 1 or (identities and cursor != "0"):
+            self._transport.run(store.prune(identities))

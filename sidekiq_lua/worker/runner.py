@@ -1,0 +1,83 @@
+"""A started worker, as `app.run()` gives it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from .dump import dump_threads
+from .launcher import Launcher
+
+if TYPE_CHECKING:
+    from ..app import App
+
+
+class Runner:
+    """A worker in this process. `stop` may be called from any thread, also more than once."""
+
+    def __init__(self, app: App, *, embedded: bool = False) -> None:
+        self._app = app
+        self._embedded = embedded
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self.stop_requested = threading.Event()
+        """Set when a `TERM` came through Redis."""
+        self._launcher = Launcher(app, self._signal, embedded=embedded)
+
+    @property
+    def identity(self) -> str:
+        """HOST:PID:NONCE, the process's name in Redis."""
+        return self._launcher.identity
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return sum(len(station.exchange.active) for station in self._launcher.stations)
+
+    def start(self) -> None:
+        """Begin. Raises UnsupportedServer, RedisUnavailable, RedisRefused or NewerSchema."""
+        self._launcher.start()
+
+    def quiet(self) -> None:
+        """Fetch no more jobs; running ones go on. It cannot be undone."""
+        self._launcher.quiet()
+
+    def stop(self) -> None:
+        """Finish running jobs within the setting `timeout` (seconds), put the others back, and end."""
+        with self._lock:
+            if not self._stopped.is_set():
+                self._launcher.stop()
+                self._stopped.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until the worker has stopped; whether it has."""
+        return self._stopped.wait(timeout_s)
+
+    def restart(self) -> None:
+        """Stop, and start again under a new identity, with the same settings."""
+        self.stop()
+        with self._lock:
+            self._launcher = Launcher(self._app, self._signal, embedded=self._embedded)
+            self.stop_requested.clear()
+            self._stopped.clear()
+            self._launcher.start()
+
+    def dump_threads(self) -> None:
+        """Log every thread's backtrace."""
+        dump_threads(self._app.logger)
+
+    def _signal(self, name: str) -> None:
+        """A signal that came through Redis, in the heartbeat's thread."""
+        if self._embedded:
+            return
+        self._app.logger.info("Got %s through Redis", name)
+        if name == "TSTP":
+            self.quiet()
+        elif name == "TERM":
+            self.stop_requested.set()
+            # The heartbeat, whose thread this is, has to go on until the jobs are done.
+            threading.Thread(target=self.stop, name="sidekiq.stop").start()
+        elif name == "TTIN":
+            self.dump_threads()
+        else:
+            self._app.logger.warning("an unknown signal was sent to this process: %r", name)

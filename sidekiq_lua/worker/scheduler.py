@@ -1,0 +1,115 @@
+"""Moves due jobs from `retry` and `schedule` to their queues."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import UnparsablePayload
+from ..payload import DEFAULTS, Payload, new_jid
+from ..store import Transport
+from ..store.entries import Promotion
+from .actor import Actor
+from .failure import ErrorReporter
+
+if TYPE_CHECKING:
+    from ..app import App
+
+BATCH = 100
+_FEW_PROCESSES = 10
+_INITIAL_WAIT_S = 10.0
+
+
+class Scheduler(Actor):
+    """Reads due entries, runs client middleware on them, and promotes them by their stored bytes.
+
+    Any number of processes may do it at once: an entry that another one took is gone, and nothing
+    happens. What is no job, or what middleware stops, is settled by the same call.
+    """
+
+    name = "scheduler"
+
+    def __init__(
+        self, app: App, transport: Transport, errors: ErrorReporter, process_count: Callable[[], int]
+    ) -> None:
+        super().__init__(errors)
+        self._app = app
+        self._transport = transport
+        self._process_count = process_count
+
+    def first_pause(self) -> float:
+        # The processes of a fleet that starts together shall not poll together.
+        start = 0.0 if self._app.config.poll_interval_average else _INITIAL_WAIT_S
+        return start + random.random() * min(5.0, self._average())
+
+    def step(self) -> float:
+        skips: dict[str, int] = {}
+        while self.enqueue_due(skips) and not self.stopped:
+            continue
+        return self.pause()
+
+    def _average(self) -> float:
+        config = self._app.config
+        if config.poll_interval_average:
+            return float(config.poll_interval_average)
+        return max(self._process_count(), 1) * float(config.average_scheduled_poll_interval)
+
+    def pause(self) -> float:
+        """A random time around the average, which grows with the number of processes."""
+        average = self._average()
+        if max(self._process_count(), 1) < _FEW_PROCESSES:
+            return average * random.random() + average / 2
+        return average * random.random() * 2
+
+    def enqueue_due(self, skips: dict[str, int]) -> bool:
+        """Promote one batch of each set; whether there may be more. Raises RedisError.
+
+        `skips` counts the entries of each set that had to stay, so that they do not stop those behind.
+        """
+        app, now = self._app, self._app.clock.now()
+        more = False
+        for name, entries in self._transport.run(app.store.entries.due(now, BATCH, skips)).items():
+            promotions = [made for entry in entries if (made := self._prepare(entry)) is not None]
+            states = []
+            if promotions:
+                states = self._transport.run(app.store.entries.promote(name, promotions, now))
+            for promotion, state in zip(promotions, states, strict=True):
+                if state == -1:
+                    app.logger.error("a due job stays in %s: the key of queue %r is not a list", name, promotion.queue)
+            stayed = len(entries) - len(promotions) + states.count(-1)
+            skips[name] = skips.get(name, 0) + stayed
+            more = more or len(entries) == BATCH
+        return more
+
+    def _prepare(self, entry: bytes) -> Promotion | None:
+        """What to push for a due entry; None if it has to stay because middleware failed on it."""
+        app = self._app
+        try:
+            payload = app.codec.load(entry)
+            queue = payload.get("queue") or DEFAULTS["queue"]
+            if not isinstance(queue, str):
+                raise UnparsablePayload(f"its queue is {queue!r}")
+        except UnparsablePayload:
+            # The worker puts it in the dead set, as it is, and tells the error handlers.
+            return Promotion(entry, DEFAULTS["queue"], entry)
+        payload = {**DEFAULTS, **payload, "queue": queue}
+        payload.setdefault("jid", new_jid())
+        payload.setdefault("created_at", app.stamp.now())
+        payload.pop("at", None)
+        try:
+            passed = self._through_middleware(payload)
+            if passed is None:
+                return Promotion(entry, "")
+            passed["enqueued_at"] = app.stamp.now()
+            return Promotion(entry, passed["queue"], app.codec.dump(passed))
+        except Exception as error:
+            self._errors.report(error, {"context": "client middleware failed on a due job, which stays", "job": payload})
+            return None
+
+    def _through_middleware(self, payload: Payload) -> Payload | None:
+        chain = self._app.config.client_middleware
+        if not chain:
+            return payload
+        kind = self._app.registry.find(payload["class"]) or payload["class"]
+        return chain.invoke_client(kind, payload, payload["queue"], None, lambda: payload) or None

@@ -1,0 +1,126 @@
+"""One capsule at work: its exchange, threads, event loop and waiter, wired together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..clock import monotonic
+from ..config import Capsule
+from ..errors import RedisError
+from ..log import JobLogger
+from ..store import Transport
+from .exchange import Exchange
+from .failure import FailureHandler
+from .loop import EventLoop
+from .manager import Manager
+from .order import QueueOrder
+from .ownership import Ownership
+from .processor import Processor, Work
+from .waiter import Waiter
+
+if TYPE_CHECKING:
+    from ..app import App
+
+_BLOCK_S = 25.0
+
+
+class Station:
+    """What takes and runs the jobs of one capsule."""
+
+    def __init__(
+        self, app: App, capsule: Capsule, number: int, identity: str, transport: Transport, stopping: Callable[[], bool]
+    ) -> None:  # fmt: skip
+        config, log = app.config, app.logger
+        order = QueueOrder(capsule)
+        self.name = capsule.name
+        self._log = log
+        self.ownership = Ownership(app.store, transport, identity, number, order.queues, capsule.concurrency)
+        self.exchange = Exchange(
+            self.ownership, transport, order, capsule.concurrency, app.clock, log, self._outage
+        )
+        self.failures = FailureHandler(app, self.exchange)
+        job_logger = JobLogger(log, config.skip_default_job_logging, config.logged_job_attributes)
+        self.processor = Processor(app, self.exchange, self.failures, job_logger, self._submit, stopping)
+        self.manager = Manager(capsule.name, self.exchange, self.processor.process)
+        self.loop = EventLoop(capsule.name, self._poke)
+        # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.
+        block_s = min(_BLOCK_S, (config.heartbeat_ttl - config.heartbeat_interval) / 2)
+        self.waiter = Waiter(
+            self.exchange, transport.endpoint, transport, block_s, self.manager.wake, log, self._returned, capsule.name
+        )
+
+    def start(self) -> None:
+        self.waiter.start()
+        self.manager.wake()
+
+    def work(self) -> dict[str, Work]:
+        """The jobs that run now, by thread id."""
+        return self.processor.work.copy()
+
+    def quiet(self) -> None:
+        """Start no more jobs; those that were fetched and not started go back."""
+        self._log.info("Terminating quiet threads for %s capsule", self.name)
+        self.exchange.quiet = True
+        self.waiter.ring()
+        waiting = self.exchange.take_ready()
+        if waiting:
+            try:
+                self.exchange.give_back(waiting)
+            except RedisError as error:
+                self._log.warning("%d jobs could not be put back, they will be recovered: %s", len(waiting), error)
+
+    @property
+    def idle(self) -> bool:
+        """No job runs, and none waits to be settled."""
+        return not (self.exchange.active or self.exchange.has_news or self.exchange.owes)
+
+    def hard_stop(self) -> int:
+        """Put the running jobs back and interrupt them; answers how many."""
+        active = list(self.exchange.active)
+        if not active:
+            return 0
+        self._log.warning("Terminating %d busy threads", len(active))
+        for tid, work in self.work().items():
+            self._log.warning("cut off: tid=%s queue=%s %s", tid, work.delivery.queue, _cut(work.delivery.raw))
+        try:
+            pushed = self.exchange.give_back(active)
+            self._log.info("Pushed %d jobs back to Redis", pushed)
+        except RedisError as error:
+            for delivery in active:
+                delivery.given_back = True
+            self._log.warning("%d jobs could not be put back, they will be recovered: %s", len(active), error)
+        self.loop.cancel()
+        self.manager.interrupt([w.thread_id for w in self.work().values() if w.thread_id is not None])
+        return len(active)
+
+    def end(self, timeout_s: float) -> bool:
+        """End all threads; whether nothing of this capsule can reach Redis any more."""
+        until = monotonic() + timeout_s
+        ended = self.waiter.end(max(until - monotonic(), 0.1))
+        self.manager.end(max(until - monotonic(), 0.1))
+        self.loop.end(max(until - monotonic(), 0.1))
+        # A trip after all threads are gone takes the last acknowledgements along.
+        while self.exchange.has_news and self.exchange.trip():
+            continue
+        return ended and not self.exchange.has_news
+
+    # -- links --------------------------------------------------------------------------
+
+    def _submit(self, delivery, payload, job_class) -> None:  # type: ignore[no-untyped-def]
+        self.loop.submit(self.processor, delivery, payload, job_class)
+
+    def _poke(self) -> None:
+        if not self.manager.wake():
+            self.waiter.ring()
+
+    def _outage(self, error: RedisError) -> None:
+        self.failures.report(error, {"context": "Redis does not answer, no jobs are fetched"})
+
+    def _returned(self, down_s: float) -> None:
+        self._log.info("Redis is online, %.3f sec downtime", down_s)
+
+
+def _cut(raw: bytes) -> str:
+    text = raw.decode("utf-8", "backslashreplace")
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,244 @@
+"""Waits for jobs without polling: one BLMOVE for each queue, each on its own connection."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+
+from ..clock import monotonic
+from ..errors import RedisError, RedisRefused
+from ..store import Endpoint, Transport
+from ..store.blocking import BlockingMove
+from .exchange import Exchange
+
+PAUSE_S = 1.0
+"""How long to wait before Redis is asked again after it failed."""
+STALE_S = 0.020
+"""Fetched jobs that no thread has taken for so long go back to the queue."""
+PAUSED_LOOK_S = 2.0
+"""How often to look whether a paused queue goes on."""
+
+
+class Waiter:
+    """One thread per capsule that waits, and that looks after what the job threads cannot.
+
+    It arms a blocking move for every queue once a fetch found them empty, hands over what arrives,
+    makes trips when all threads are busy, gives back jobs that nobody can start, and brings the
+    exchange back after an outage.
+    """
+
+    def __init__(
+        self, exchange: Exchange, endpoint: Endpoint, transport: Transport, timeout_s: float,
+        wake: Callable[[], bool], log: logging.Logger, on_return: Callable[[float], None], name: str,
+    ) -> None:  # fmt: skip
+        self._exchange = exchange
+        self._transport = transport
+        self._wake = wake
+        self._log = log
+        self._on_return = on_return
+        self._moves = [BlockingMove(endpoint, queue, timeout_s) for queue in exchange.order.queues]
+        self._selector: selectors.BaseSelector
+        self._ear: socket.socket
+        self._bell: socket.socket
+        self._rung = True  # until it starts, nobody listens
+        self._arm = False
+        self._ended = False
+        self._next_look = 0.0
+        self._down_since = 0.0
+        self._oldest: object = None
+        self._oldest_since = 0.0
+        self._reconcile = False
+        self._thread = threading.Thread(target=self._run, name=f"sidekiq.{name}/fetcher", daemon=True)
+        exchange.hungry = self.hungry
+        exchange.alarm = self.ring
+
+    def start(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
+        self._selector.register(self._ear, selectors.EVENT_READ, None)
+        self._rung = False
+        self._thread.start()
+
+    def hungry(self) -> None:
+        """A fetch found the queues empty: wait for jobs, unless every queue is waited for already."""
+        self._arm = True
+        if not all(move.armed for move in self._moves):
+            self.ring()
+
+    def doubt(self) -> None:
+        """The running lists may hold jobs that this process does not know: read them."""
+        self._reconcile = True
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the thread."""
+        if not self._rung:
+            self._rung = True
+            try:
+                self._bell.send(b"x")
+            except OSError:
+                return  # the pipe is full of wake-ups, or closed, since the thread has ended
+
+    def end(self, timeout_s: float) -> bool:
+        """Stop waiting: read every pending reply and put its job back. False if a reply could not be had."""
+        self._ended = True
+        self.ring()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            return False
+        self._selector.close()
+        self._ear.close()
+        self._bell.close()
+        return not any(move.armed for move in self._moves)
+
+    # -- the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._ended:
+            try:
+                self._step()
+            except RedisError as error:
+                self._hang_up()
+                self._exchange.fail(error)
+                self._next_look = monotonic() + PAUSE_S
+            except Exception:
+                # Whatever is wrong, a worker that no longer fetches is worse.
+                self._log.exception("the fetcher failed; it goes on in a second")
+                self._hang_up()
+                self._exchange.down = True
+                self._next_look = monotonic() + PAUSE_S
+        self._disarm()
+
+    def _step(self) -> None:
+        exchange = self._exchange
+        for key, _ in self._selector.select(self._patience()):
+            if key.data is None:
+                self._ear.recv(1024)
+                # After the read: who rings between the two has changed what the rest of this step looks at.
+                self._rung = False
+            else:
+                self._hear(key.data)
+        if self._ended:
+            return
+        if exchange.down or self._reconcile:
+            self._come_back()
+            return
+        self._look()
+        self._give_back_stale()
+        if exchange.has_news and not self._wake():
+            exchange.trip()
+        if self._arm:
+            self._arm = False
+            self._park()
+
+    def _patience(self) -> float | None:
+        exchange = self._exchange
+        if exchange.ready and not exchange.down:
+            return STALE_S
+        waits = [move.patience() for move in self._moves if move.armed]
+        if exchange.down or exchange.owes or exchange.paused:
+            waits.append(max(self._next_look - monotonic(), 0.0))
+        return min(waits) if waits else None
+
+    def _park(self) -> None:
+        """Arm a blocking move for every queue that has none.
+
+        A job pushed since the fetch that found the queue empty is in the queue, and the move takes it.
+        """
+        if self._exchange.room() <= 0:
+            return
+        for move in self._moves:
+            if not move.armed and move.queue not in self._exchange.paused:
+                move.arm(self._exchange.ownership.running)
+                self._selector.register(move, selectors.EVENT_READ, move)
+
+    def _hear(self, move: BlockingMove) -> None:
+        self._selector.unregister(move)
+        try:
+            job = move.read()
+        except RedisRefused as error:
+            # A full Redis refuses BLMOVE, but not the fetch script.
+            self._log.warning("%s; it is fetched by polling meanwhile", error)
+            self._exchange.paused |= {move.queue}
+            return
+        if job is not None:
+            # Where one job came from there may be more, and the next thread's trip may be far away.
+            self._arm = True
+            if self._exchange.arrive(move.queue, job):
+                self._wake()
+        elif not self._exchange.quiet and not self._wake():
+            # The time-out: the script checks the registration too, and arms the next one.
+            self._exchange.trip()
+
+    def _look(self) -> None:
+        """Now and then: are paused queues back, can what is owed be settled?"""
+        exchange = self._exchange
+        now = monotonic()
+        overdue = [move for move in self._moves if move.overdue]
+        if overdue:
+            raise overdue[0].gave_up()
+        if not (exchange.owes or exchange.paused) or now < self._next_look:
+            return
+        self._next_look = now + (PAUSE_S if exchange.owes else PAUSED_LOOK_S)
+        exchange.settle_owed()
+        if not exchange.quiet and not self._wake():
+            exchange.trip()
+
+    def _give_back_stale(self) -> None:
+        ready = self._exchange.ready
+        first = ready[0] if ready else None
+        now = monotonic()
+        if first is None or first is not self._oldest:
+            self._oldest, self._oldest_since = first, now
+        elif now - self._oldest_since > STALE_S and not self._wake():
+            # Every thread is busy with a long job: another process may be free.
+            self._exchange.give_back(self._exchange.take_ready())
+
+    # -- outages ------------------------------------------------------------------------
+
+    def _come_back(self) -> None:
+        """Read the running lists, which answers a cut connection's question: did that fetch happen?"""
+        now = monotonic()
+        if self._exchange.down:
+            self._down_since = self._down_since or now
+            if now < self._next_look:
+                return
+        self._hang_up()
+        self._next_look = now + PAUSE_S
+        try:
+            self._exchange.reconcile()
+        except RedisError:
+            self._exchange.down = True
+            return
+        self._reconcile = False
+        if self._down_since:
+            self._on_return(monotonic() - self._down_since)
+            self._down_since = 0.0
+        self._arm = True
+        self.ring()
+        self._wake()
+
+    def _hang_up(self) -> None:
+        """Drop the blocking connections; a job that a lost reply held is found by reconciling."""
+        for move in self._moves:
+            if move.armed:
+                self._selector.unregister(move)
+            move.close()
+
+    def _disarm(self) -> None:
+        """End every blocking move, and put back what arrives meanwhile."""
+        for move in self._moves:
+            try:
+                if move.armed:
+                    self._transport.command("CLIENT", "UNBLOCK", move.client_id)
+                    job = move.read()
+                    if job is not None:
+                        self._exchange.arrive(move.queue, job)
+                move.close()
+            except RedisError as error:
+                self._log.warning("waiting for queue %s could not be ended: %s", move.queue, error)

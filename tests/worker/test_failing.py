@@ -1,0 +1,236 @@
+"""Jobs that fail: retries, hooks, death, discard, and what no handler may break."""
+
+import asyncio
+
+import pytest
+from waiting import wait_until
+
+from sidekiq_lua.payload import Codec
+
+
+def load(raw):
+    return Codec().load(raw)
+
+
+@pytest.fixture
+def deaths(app):
+    seen = []
+    app.config.death_handlers.append(lambda payload, error: seen.append((payload, error)))
+    return seen
+
+
+@pytest.fixture
+def errors(app):
+    seen = []
+    app.config.error_handlers.append(lambda error, context, config: seen.append((error, context, config)))
+    return seen
+
+
+@pytest.fixture(params=["sync", "async"])
+def failing(request, app):
+    """A job class that always fails, `def` or `async def`."""
+
+    def make(**options):
+        if request.param == "sync":
+
+            class FailJob(app.Job):
+                sidekiq_options = options
+
+                def perform(self, *args):
+                    raise ValueError("boom")
+        else:
+
+            class FailJob(app.Job):
+                sidekiq_options = options
+
+                async def perform(self, *args):
+                    await asyncio.sleep(0)
+                    raise ValueError("boom")
+
+        return FailJob
+
+    return make
+
+
+def test_a_failed_job_is_in_the_retry_set_and_counted(app, run, redis, failing, errors):
+    job = failing(backtrace=True)
+    jid = job.perform_async(1)
+    app.config.poll_interval_average = 60
+    run(app)
+    ((raw, due),) = wait_until(lambda: redis.zrange("retry", 0, -1, withscores=True))
+    stored = load(raw)
+    assert (stored["jid"], stored["retry_count"], stored["error_class"]) == (jid, 0, "ValueError")
+    assert 15 <= due - stored["failed_at"] / 1000 < 25.1
+    wait_until(lambda: errors)
+    ((error, context, config),) = errors
+    assert (str(error), context["context"], context["job"]["jid"]) == ("boom", "Job raised exception", jid)
+    assert config is app.config
+    wait_until(lambda: (redis.get("stat:processed"), redis.get("stat:failed")) == (b"1", b"1"))
+
+
+def test_a_retry_that_succeeds(app, run, redis):
+    runs = []
+
+    class FlakyJob(app.Job):
+        @staticmethod
+        def sidekiq_retry_in(count, error, payload):
+            return 1
+
+        def perform(self):
+            runs.append(self.jid)
+            if len(runs) == 1:
+                raise ValueError("first try")
+
+    app.config.max_retries = 25
+    jid = FlakyJob.perform_async()
+    run(app)
+    (raw,) = wait_until(lambda: redis.zrange("retry", 0, -1))
+    redis.zadd("retry", {raw: 1.0})
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert runs == [jid, jid]
+    assert redis.get("stat:failed") == b"1"
+    assert redis.zcard("retry") == 0
+
+
+def test_exhausted_hook_then_dead_set_then_death_handlers_then_error_handlers(app, run, redis, failing):
+    order = []
+    job = failing(retry=0)
+
+    @job.retries_exhausted
+    def exhausted(payload, error):
+        order.append(("exhausted", redis.zcard("dead"), str(error)))
+
+    app.config.death_handlers.append(lambda payload, error: order.append(("death", redis.zcard("dead"))))
+    app.config.error_handlers.append(lambda *args: order.append("error"))
+    jid = job.perform_async()
+    run(app)
+    wait_until(lambda: len(order) == 3)
+    assert order == [("exhausted", 0, "boom"), ("death", 1), "error"]
+    (raw,) = redis.zrange("dead", 0, -1)
+    assert load(raw)["jid"] == jid
+
+
+@pytest.mark.parametrize("how", ["dead_false", "exhausted_says_discard", "retry_in_says_discard", "retry_false"])
+def test_discarded_jobs_are_seen_by_death_handlers_and_stored_nowhere(app, run, redis, failing, deaths, how):
+    job = failing(**{"dead_false": {"retry": 0, "dead": False}, "retry_false": {"retry": False}}.get(how, {"retry": 0}))
+    if how == "exhausted_says_discard":
+        job.retries_exhausted(lambda payload, error: "discard")
+    if how == "retry_in_says_discard":
+        job.set_sidekiq_options(retry=5)
+        job.retry_in(lambda count, error, payload: "discard")
+    jid = job.perform_async()
+    run(app)
+    wait_until(lambda: deaths and redis.get("stat:failed"))
+    ((payload, error),) = deaths
+    assert (payload["jid"], str(error)) == (jid, "boom")
+    assert ("discarded_at" in payload) == (how != "retry_false")
+    assert redis.zcard("dead") == redis.zcard("retry") == redis.llen("queue:default") == 0
+    assert not list(redis.scan_iter("lua:running:*"))
+
+
+def test_retry_in_says_kill(app, run, redis, failing, deaths):
+    job = failing()
+    job.retry_in(lambda count, error, payload: "kill")
+    job.perform_async()
+    run(app)
+    wait_until(lambda: deaths)
+    assert redis.zcard("dead") == 1
+
+
+def test_broken_hooks_and_handlers_stop_nothing(app, run, redis, failing, errors):
+    job = failing(retry=0)
+
+    def broken(*args):
+        raise RuntimeError("broken hook")
+
+    job.retries_exhausted(broken)
+    app.config.error_handlers.insert(0, broken)
+    app.config.death_handlers.append(broken)
+    job.perform_async()
+    run(app)
+    wait_until(lambda: [context["context"] for _, context, _ in errors][-1:] == ["Job raised exception"])
+    assert [context["context"] for _, context, _ in errors] == [
+        "Error calling retries_exhausted",
+        "Error calling death handler",
+        "Job raised exception",
+    ]
+    assert redis.zcard("dead") == 1
+
+
+@pytest.mark.parametrize("raw", [b'{"bad json', b"\xff\xfe", b"[1]", b'{"class":1,"args":[]}', b'{"class":"A"}', b"{}"])
+def test_what_is_no_job_goes_to_the_dead_set_as_it_is_and_is_not_counted(app, run, redis, errors, raw):
+    redis.lpush("queue:default", raw)
+    run(app)
+    assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [raw]
+    wait_until(lambda: errors)
+    assert errors[0][1]["context"] == "Invalid JSON for job"
+    assert errors[0][1]["jobstr"] == raw.decode("utf-8", "backslashreplace")
+    assert redis.get("stat:processed") is None
+    assert not list(redis.scan_iter("lua:running:*"))
+
+
+def test_an_unknown_class_is_retried_and_never_imported(app, run, redis, errors):
+    app.config.poll_interval_average = 60
+    redis.lpush("queue:default", b'{"class":"os.path","args":[],"jid":"a","retry":true}')
+    run(app)
+    (raw,) = wait_until(lambda: redis.zrange("retry", 0, -1))
+    assert load(raw)["error_class"] == "sidekiq_lua.errors.UnknownJobClass"
+    assert "'os.path'" in load(raw)["error_message"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_errors_that_end_programs_are_the_jobs_failure(app, run, redis, error):
+    class ExitJob(app.Job):
+        sidekiq_options = {"retry": 0}
+
+        def perform(self):
+            raise error
+
+    class AsyncExitJob(app.Job):
+        sidekiq_options = {"retry": 0}
+
+        async def perform(self):
+            raise error
+
+    ExitJob.perform_async()
+    AsyncExitJob.perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("dead") == 2)
+    assert {load(raw)["error_class"] for raw in redis.zrange("dead", 0, -1)} == {type(error).__name__}
+
+    class FineJob(app.Job):
+        async def perform(self):
+            return
+
+    FineJob.perform_async()
+    wait_until(lambda: redis.get("stat:processed") == b"3")
+
+
+def test_the_dead_set_is_trimmed_by_count_and_age(make_app, run, redis):
+    app = make_app(dead_max_jobs=3, dead_timeout_in_seconds=100)
+
+    class DieJob(app.Job):
+        sidekiq_options = {"retry": 0}
+
+        def perform(self, n):
+            raise ValueError(n)
+
+    redis.zadd("dead", {"old": app.clock.now() - 101})
+    DieJob.perform_bulk([[n] for n in range(5)])
+    run(app)
+    wait_until(lambda: redis.get("stat:failed") == b"5")
+    assert redis.zcard("dead") == 2
+    assert redis.zscore("dead", "old") is None
+
+
+def test_a_job_that_cannot_be_written_again_is_buried_as_it_was(app, run, redis, errors):
+    """1e400 is read as infinity, which JSON does not have."""
+
+    class FailJob(app.Job):
+        def perform(self, n):
+            raise ValueError(n)
+
+    raw = b'{"class":"FailJob","args":[1e400],"jid":"a","retry":true}'
+    redis.lpush("queue:default", raw)
+    run(app)
+    assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [raw]

@@ -1,0 +1,182 @@
+"""A dead process's jobs come back; a living one's do not."""
+
+import threading
+
+import pytest
+from waiting import wait_until
+
+from sidekiq_lua.payload import Codec
+from sidekiq_lua.store.owners import Owner
+from sidekiq_lua.worker.failure import FailureHandler
+from sidekiq_lua.worker.recovery import Recovery
+
+DEAD = Owner("elsewhere:1:abc", "0.0", ("default",), 5)
+
+
+def job(n, **fields):
+    return Codec().dump({"class": "BackJob", "args": [n], "jid": f"j{n}", "queue": "default", "retry": True, **fields})
+
+
+@pytest.fixture
+def left_behind(app, redis):
+    """Jobs in the running list of a process that has no heartbeat; the oldest first."""
+
+    def leave(*raws, owner=DEAD):
+        app.transport().run(app.store.owners.register(owner))
+        redis.lpush(app.store.keys.running(owner.identity, owner.epoch, "default"), *raws)
+
+    return leave
+
+
+@pytest.fixture
+def seen(app):
+    found = []
+
+    class BackJob(app.Job):
+        def perform(self, n):
+            found.append(n)
+
+    return found
+
+
+def test_jobs_of_a_dead_process_are_returned_in_their_order(app, redis, left_behind):
+    redis.lpush("queue:default", job("waiting"))
+    left_behind(*[job(n) for n in range(250)])
+    failures = FailureHandler(app, None)
+    recovery = Recovery(app, app.transport(), failures, lambda: True, set, forget_after_s=60)
+    assert recovery.sweep() == 250
+    queue = [Codec().load(raw)["args"][0] for raw in reversed(redis.lrange("queue:default", 0, -1))]
+    assert queue == [*range(250), "waiting"]
+    assert not list(redis.scan_iter("lua:running:*"))
+
+
+def test_jobs_of_a_dead_process_run(app, run, redis, left_behind, seen):
+    left_behind(*[job(n) for n in range(250)])
+    run(app)
+    wait_until(lambda: redis.get("stat:processed") == b"250")
+    assert sorted(seen) == list(range(250))
+    assert not list(redis.scan_iter("lua:running:elsewhere*"))
+
+
+def test_nobody_is_judged_before_the_own_beats_have_succeeded_for_a_ttl(make_app, run, redis, left_behind, seen):
+    app = make_app(heartbeat_ttl=60, heartbeat_interval=0.1)
+    left_behind(job(1))
+    runner = run(app)
+    wait_until(lambda: runner._launcher.heartbeat._healthy_since)
+    runner._launcher.recovery.step()
+    assert redis.llen("lua:running:elsewhere:1:abc:0.0:default") == 1
+
+
+def test_a_process_with_a_heartbeat_keeps_its_jobs(app, run, redis, left_behind, seen):
+    redis.hset("elsewhere:1:abc", "info", "{}")
+    left_behind(job(1))
+    runner = run(app)
+    wait_until(lambda: runner._launcher.heartbeat.may_judge())
+    assert runner._launcher.recovery.sweep() == 0
+    assert redis.llen("lua:running:elsewhere:1:abc:0.0:default") == 1
+    assert seen == []
+
+
+def test_after_three_crashes_a_job_is_a_poison_pill(app, run, redis, left_behind, seen):
+    deaths = []
+    app.config.death_handlers.append(lambda payload, error: deaths.append((payload["jid"], str(error))))
+    redis.set("lua:crashes:j1", 2)
+    left_behind(job(1), job(2))
+    run(app)
+    wait_until(lambda: seen == [2])
+    (raw,) = redis.zrange("dead", 0, -1)
+    payload = Codec().load(raw)
+    assert payload["error_class"] == "PoisonPill"
+    assert payload["error_message"] == "3 processes died while this job ran, the last was elsewhere:1:abc"
+    wait_until(lambda: deaths == [("j1", payload["error_message"])])
+    assert redis.get("lua:crashes:j1") is None
+    assert redis.get("lua:crashes:j2") == b"1"
+    assert 0 < redis.ttl("lua:crashes:j2") <= 259200
+
+
+def test_only_jobs_that_can_have_run_are_blamed(app, run, redis, left_behind, seen):
+    left_behind(*[job(n) for n in range(8)])
+    run(app)
+    wait_until(lambda: len(seen) == 8)
+    assert sorted(redis.scan_iter("lua:crashes:*")) == [b"lua:crashes:j%d" % n for n in range(5)]
+
+
+def test_with_limit_0_no_job_is_a_poison_pill(make_app, run, redis, left_behind):
+    app = make_app(crash_limit=0)
+    seen = []
+
+    class BackJob(app.Job):
+        def perform(self, n):
+            seen.append(n)
+
+    redis.set("lua:crashes:j1", 99)
+    left_behind(job(1))
+    run(app)
+    wait_until(lambda: seen == [1])
+
+
+def test_what_is_no_job_is_recovered_as_it_is(app, run, redis, left_behind):
+    left_behind(b"\xff not json")
+    run(app)
+    assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [b"\xff not json"]
+
+
+def test_a_dead_owner_is_forgotten_once_its_lists_are_empty(app, run, redis, left_behind, seen):
+    left_behind(job(1))
+    runner = run(app)
+    runner._launcher.recovery._forget_after_s = 0.2
+    wait_until(lambda: seen == [1])
+    wait_until(lambda: DEAD.field.encode() not in redis.hgetall("lua:owners"))
+    assert len(redis.hgetall("lua:owners")) == 1
+
+
+def test_a_running_process_whose_registration_vanished_registers_again(app, run, redis):
+    gate = threading.Event()
+    seen = []
+
+    class HoldJob(app.Job):
+        def perform(self):
+            seen.append(1)
+            gate.wait(5)
+
+    runner = run(app)
+    HoldJob.perform_async()
+    wait_until(lambda: seen)
+    redis.delete("lua:owners")
+    wait_until(lambda: redis.hlen("lua:owners") == 1)
+    gate.set()
+    wait_until(lambda: redis.get("stat:processed") == b"1")
+    HoldJob.perform_async()
+    wait_until(lambda: len(seen) == 2)
+    runner.stop()
+
+
+def test_a_process_declared_dead_goes_on_under_a_new_epoch(app, run, redis, log):
+    """Its job was recovered and runs elsewhere; its acknowledgement here is refused and counted."""
+    gate = threading.Event()
+    seen = []
+
+    class ZombieJob(app.Job):
+        def perform(self):
+            seen.append(1)
+            if len(seen) == 1:
+                gate.wait(10)
+
+    runner = run(app)
+    ZombieJob.perform_async()
+    wait_until(lambda: seen)
+    exchange = runner._launcher.stations[0].exchange
+    (running,) = redis.scan_iter("lua:running:*")
+    redis.lmove(running.decode(), "queue:default", "RIGHT", "RIGHT")
+    wait_until(lambda: len(seen) == 2)
+    gate.set()
+    wait_until(lambda: exchange.fenced == 1)
+    assert redis.get("stat:processed") == b"1"
+    assert "settled elsewhere" in log.getvalue()
+
+
+def test_sidekiqs_list_is_pruned(app, run, redis):
+    redis.sadd("processes", "gone:1:x")
+    run(app)
+    wait_until(lambda: not redis.sismember("processes", "gone:1:x"))
+    assert redis.scard("processes") == 1

@@ -1,0 +1,145 @@
+"""Due jobs: moved once, by their bytes, through client middleware."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from waiting import wait_until
+
+from sidekiq_lua.payload import Codec
+from sidekiq_lua.worker.failure import ErrorReporter
+from sidekiq_lua.worker.scheduler import Scheduler
+
+
+def load(raw):
+    return Codec().load(raw)
+
+
+@pytest.fixture
+def scheduler(app):
+    """A scheduler that a test steps by hand."""
+    return Scheduler(app, app.transport(), ErrorReporter(app), lambda: 1)
+
+
+def drain(scheduler):
+    skips = {}
+    while scheduler.enqueue_due(skips):
+        continue
+
+
+def test_a_scheduled_job_runs_when_it_is_due(app, run, redis):
+    seen = []
+
+    class LaterJob(app.Job):
+        def perform(self, n):
+            seen.append((n, app.clock.now()))
+
+    at = datetime.now(UTC) + timedelta(seconds=0.3)
+    LaterJob.perform_at(at, 1)
+    ((raw, score),) = redis.zrange("schedule", 0, -1, withscores=True)
+    assert "at" not in load(raw) and "enqueued_at" not in load(raw)
+    assert score == pytest.approx(at.timestamp())
+    run(app)
+    wait_until(lambda: seen)
+    assert seen[0][0] == 1
+    assert 0 <= seen[0][1] - at.timestamp() < 2
+
+
+def test_what_is_not_due_stays(app, scheduler, redis, dump):
+    redis.zadd("schedule", {b'{"class":"A","args":[]}': app.clock.now() + 60})
+    before = dump()
+    drain(scheduler)
+    assert dump() == before
+
+
+def test_defaults_are_filled_in_and_unknown_fields_kept(scheduler, redis):
+    redis.zadd("retry", {b'{"class":"A","args":[2],"x":{"y":[]},"retry_count":3}': 1})
+    drain(scheduler)
+    (raw,) = redis.lrange("queue:default", 0, -1)
+    payload = load(raw)
+    assert len(payload.pop("jid")) == 24
+    assert payload.pop("created_at") == pytest.approx(payload.pop("enqueued_at"), abs=1000)
+    assert payload == {
+        "retry": True, "queue": "default", "class": "A", "args": [2], "x": {"y": []}, "retry_count": 3,
+    }  # fmt: skip
+    assert redis.smembers("queues") == {b"default"}
+    assert redis.zcard("retry") == 0
+
+
+def test_more_than_a_batch_drains_in_one_step(scheduler, redis):
+    redis.zadd("schedule", {f'{{"class":"A","args":[{n}]}}': n for n in range(1, 351)})
+    drain(scheduler)
+    assert redis.zcard("schedule") == 0
+    order = [load(raw)["args"][0] for raw in reversed(redis.lrange("queue:default", 0, -1))]
+    assert order == list(range(1, 351))
+
+
+def test_client_middleware_runs_again_and_may_change_or_stop_a_job(app, scheduler, redis):
+    class Middle:
+        def call(self, job_class, payload, queue, redis, next):
+            if payload["args"] == ["stop"]:
+                return None
+            payload["seen"] = True
+            payload["queue"] = "other"
+            return next()
+
+    app.config.client_middleware.add(Middle)
+    redis.zadd("schedule", {b'{"class":"A","args":["stop"]}': 1, b'{"class":"A","args":["go"]}': 2})
+    drain(scheduler)
+    assert redis.zcard("schedule") == 0
+    (raw,) = redis.lrange("queue:other", 0, -1)
+    assert load(raw)["seen"] is True
+    assert not redis.exists("queue:default")
+
+
+def test_a_middleware_that_fails_keeps_its_jobs_and_stops_no_others(app, scheduler, redis):
+    errors = []
+    app.config.error_handlers.append(lambda error, context, config: errors.append(str(error)))
+
+    class Middle:
+        def call(self, job_class, payload, queue, redis, next):
+            if payload["args"][0] < 150:
+                raise RuntimeError("broken")
+            return next()
+
+    app.config.client_middleware.add(Middle)
+    redis.zadd("schedule", {f'{{"class":"A","args":[{n}]}}': n for n in range(1, 201)})
+    drain(scheduler)
+    assert redis.zcard("schedule") == 149
+    assert redis.llen("queue:default") == 51
+    assert set(errors) == {"broken"}
+
+
+def test_what_is_no_job_is_left_to_the_worker_as_it_is(scheduler, redis):
+    redis.zadd("schedule", {b'{"bad json': 1})
+    drain(scheduler)
+    assert redis.lrange("queue:default", 0, -1) == [b'{"bad json']
+
+
+def test_a_queue_of_a_wrong_type_keeps_its_job_alone(scheduler, redis, log):
+    redis.set("queue:wrong", "x")
+    redis.zadd("schedule", {b'{"class":"A","args":[],"queue":"wrong"}': 1, b'{"class":"B","args":[]}': 2})
+    drain(scheduler)
+    assert redis.zrange("schedule", 0, -1) == [b'{"class":"A","args":[],"queue":"wrong"}']
+    assert redis.llen("queue:default") == 1
+    assert "the key of queue 'wrong' is not a list" in log.getvalue()
+
+
+def test_two_schedulers_move_each_entry_once(app, make_app, redis):
+    other = make_app()
+    schedulers = [Scheduler(a, a.transport(), ErrorReporter(a), lambda: 1) for a in (app, other)]
+    redis.zadd("schedule", {f'{{"class":"A","args":[],"jid":"{n}"}}': 1 for n in range(500)})
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(drain, schedulers))
+    jids = [load(raw)["jid"] for raw in redis.lrange("queue:default", 0, -1)]
+    assert sorted(jids, key=int) == [str(n) for n in range(500)]
+
+
+@pytest.mark.parametrize(("processes", "low", "high"), [(1, 2.5, 7.5), (9, 22.5, 67.5), (10, 0, 100)])
+def test_the_pause_grows_with_the_number_of_processes(make_app, processes, low, high):
+    app = make_app(poll_interval_average=None)
+    scheduler = Scheduler(app, app.transport(), ErrorReporter(app), lambda: processes)
+    pauses = [scheduler.pause() for _ in range(2000)]
+    assert low <= min(pauses) and max(pauses) <= high
+    assert sum(pauses) / len(pauses) == pytest.approx(5 * processes, rel=0.1)
