@@ -183,6 +183,7 @@ def test_concurrency_comes_from_rails_max_threads_unless_given() -> None:
     assert Config(environ=environ).concurrency == 8
     assert Config(environ=environ, concurrency=3).concurrency == 3
     assert Config(environ={"RAILS_MAX_THREADS": ""}).concurrency == 5
+    assert Config({"concurrency": 3}, environ={"RAILS_MAX_THREADS": "many"}).concurrency == 3
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5"])
@@ -338,6 +339,7 @@ def test_middleware_gets_the_config_it_belongs_to(config: Config) -> None:
 
 def test_lists_are_plain_when_copied(config: Config) -> None:
     assert type(copy.deepcopy(config.queues)) is list
+    config.to_dict()["queues"].append("two words")
     config.queues += ["low"]
     config.queues[0] = "high"
     assert config.queues.pop() == "low"

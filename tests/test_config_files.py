@@ -186,6 +186,7 @@ def test_a_section_of_any_name_is_known_by_holding_settings(write: Write) -> Non
     content = "concurrency: 5\nqa: {concurrency: 7, deadMaxJobs: 3}\n"
     assert yaml(write, content) == {"concurrency": 5}
     assert yaml(write, content, "qa") == {"concurrency": 7, "dead_max_jobs": 3}
+    assert yaml(write, "qa: {concurency: 7}", "qa") == {"concurency": 7}
 
 
 def test_a_misspelt_setting_is_no_section(write: Write) -> None:

@@ -123,8 +123,7 @@ class Exchange:
             raise
         if fetched.reaped:
             self._done.extendleft(reversed(done))
-            self._log.warning("this process was taken for dead: it registers again, its jobs run elsewhere too")
-            self.ownership.renew()
+            self._renew()
             return True
         self.last_answer = monotonic()
         if room:
@@ -171,7 +170,7 @@ class Exchange:
             if state in ("FULL", "REAPED"):
                 self.give_back([delivery])
             if state == "REAPED":
-                self.ownership.renew()
+                self.renew()
         except RedisError:
             # Reconciling finds it in the running list and takes it up again.
             held.discard(delivery)
@@ -184,6 +183,17 @@ class Exchange:
         self.last_answer = monotonic()
         self.ready.append(delivery)
         return True
+
+    def renew(self) -> None:
+        """The registration is gone: go on under a new epoch. Raises RedisError."""
+        with self._trip:
+            self._renew()
+
+    def _renew(self) -> None:
+        self._log.warning("this process was taken for dead: it registers again; its jobs may run elsewhere too")
+        self.ownership.renew()
+        # Those that did not start here yet shall run where they were recovered to, and only there.
+        self.give_back(self.take_ready())
 
     # -- giving -------------------------------------------------------------------------
 

@@ -78,6 +78,15 @@ class FailureHandler(ErrorReporter):
         )
         self._exchange.settle(delivery, call, lambda settled: self.report(error, context))
 
+    def internal(self, delivery: Delivery, error: Exception) -> None:
+        """Something beside the job failed while it was handled: it goes to the dead set as it is."""
+        text = delivery.raw.decode("utf-8", "backslashreplace")
+        self.report(error, {"context": "Internal exception!", "jobstr": text})
+        call = delivery.running.bury(
+            delivery.queue, delivery.raw, delivery.raw, self.burial(), self._app.clock.day()
+        )
+        self._exchange.settle(delivery, call, lambda settled: None)
+
     def failed(self, delivery: Delivery, job_class: JobClass | None, error: BaseException) -> None:
         """Decide on a failed run and settle it: retry, bury or drop, with hooks and death handlers.
 

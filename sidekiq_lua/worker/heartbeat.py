@@ -106,7 +106,7 @@ class Heartbeat(Actor):
         self.process_count = beat.processes
         if not beat.registered:
             for exchange in self._exchanges:
-                exchange.ownership.register()
+                exchange.renew()
         for exchange in self._exchanges:
             self._compare(exchange, beat.held)
         if not beat.known:

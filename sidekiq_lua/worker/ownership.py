@@ -39,7 +39,11 @@ class Ownership:
         self._transport.run(self._store.owners.register(self.owner))
 
     def renew(self) -> None:
-        """Take a new epoch and register it."""
+        """Take a new epoch and register it; and the old one, whose lists may still hold jobs that run here.
+
+        Raises RedisError, and may then be called again.
+        """
+        self.register()
         self._number += 1
         self._take_name()
         self.register()

@@ -50,7 +50,13 @@ class Processor:
         self.work: dict[str, Work] = {}
 
     def process(self, delivery: Delivery) -> None:
-        """Run one job in this thread, or hand it to the event loop. Never raises for what a job does."""
+        """Run one job in this thread, or hand it to the event loop. Raises Shutdown only."""
+        try:
+            self._process(delivery)
+        except Exception as error:
+            self._failures.internal(delivery, error)
+
+    def _process(self, delivery: Delivery) -> None:
         try:
             payload = self._app.codec.load(delivery.raw)
         except UnparsablePayload as error:
@@ -124,6 +130,9 @@ class Processor:
             self._exchange.active.pop(delivery, None)
             self._log.fail(elapsed)
             return
-        self._failures.failed(delivery, job_class, error)
+        try:
+            self._failures.failed(delivery, job_class, error)
+        except Exception as problem:
+            self._failures.internal(delivery, problem)
         self._log.fail(elapsed)
         self._failures.report(error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue})

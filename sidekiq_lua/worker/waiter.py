@@ -51,6 +51,7 @@ class Waiter:
         self._oldest: object = None
         self._oldest_since = 0.0
         self._reconcile = False
+        self._refused: set[str] = set()
         self._thread = threading.Thread(target=self._run, name=f"sidekiq.{name}/fetcher", daemon=True)
         exchange.hungry = self.hungry
         exchange.alarm = self.ring
@@ -163,9 +164,12 @@ class Waiter:
             job = move.read()
         except RedisRefused as error:
             # A full Redis refuses BLMOVE, but not the fetch script.
-            self._log.warning("%s; it is fetched by polling meanwhile", error)
+            if move.queue not in self._refused:
+                self._refused.add(move.queue)
+                self._log.warning("%s; it is fetched by polling meanwhile", error)
             self._exchange.paused |= {move.queue}
             return
+        self._refused.discard(move.queue)
         if job is not None:
             # Where one job came from there may be more, and the next thread's trip may be far away.
             self._arm = True
