@@ -28,6 +28,8 @@ class BlockingMove:
         self.queue = queue
         self.client_id = 0
         self.armed = False
+        self.running: Running
+        """Where the move, once armed, puts the job."""
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._deadline = 0.0
@@ -47,6 +49,7 @@ class BlockingMove:
             self.close()
             raise lost(self._endpoint, error, "BLMOVE") from error
         self.armed = True
+        self.running = running
         self._deadline = monotonic() + self._timeout_s + _GRACE_S
 
     def _connected(self) -> redis.Connection:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from ..clock import Clock, monotonic
 from ..errors import LostReply, RedisError, RedisUnavailable
-from ..store import Transport
+from ..store import Running, Transport
 from ..store.calls import Call
+from ..store.owners import Owner
 from ..store.running import Fetched, Settled
 from .delivery import Delivery
 from .order import QueueOrder
@@ -159,18 +160,19 @@ class Exchange:
         if fetched.problem:
             self._report(fetched.problem)
 
-    def arrive(self, queue: str, raw: bytes) -> bool:
-        """A blocking move delivered a job: keep it, or give it back. Raises RedisError."""
-        delivery = Delivery(queue, raw, self.ownership.running)
+    def arrive(self, queue: str, raw: bytes, running: Running) -> bool:
+        """A blocking move delivered a job to a running list: keep it, or give it back. Raises RedisError."""
+        owner = self.ownership.owner
+        delivery = Delivery(queue, raw, running)
         held = self.ownership.held
         room = self.room()
         held.add(delivery)
         try:
-            state = "FULL" if room <= 0 else self._transport.run(delivery.running.admit(queue, raw))
+            state = "FULL" if room <= 0 else self._transport.run(running.admit(queue, raw))
             if state in ("FULL", "REAPED"):
                 self.give_back([delivery])
             if state == "REAPED":
-                self.renew()
+                self.renew(owner)
         except RedisError:
             # Reconciling finds it in the running list and takes it up again.
             held.discard(delivery)
@@ -184,10 +186,11 @@ class Exchange:
         self.ready.append(delivery)
         return True
 
-    def renew(self) -> None:
-        """The registration is gone: go on under a new epoch. Raises RedisError."""
+    def renew(self, gone: Owner) -> None:
+        """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""
         with self._trip:
-            self._renew()
+            if self.ownership.owner is gone:
+                self._renew()
 
     def _renew(self) -> None:
         self._log.warning("this process was taken for dead: it registers again; its jobs may run elsewhere too")
@@ -307,16 +310,9 @@ class Exchange:
         """
         with self._trip:
             found = 0
-            running = self.ownership.running
-            for queue in self.order.queues:
-                before = self.ownership.held.copy()
-                raws: list[bytes] = []
-                while page := self._transport.run(running.held(queue, len(raws))):
-                    raws += page
-                new = self.ownership.unknown(before, queue, raws)
-                self.ownership.held.update(new)
-                self.ready.extend(new)
-                found += len(new)
+            for running in self.ownership.lives:
+                for queue in self.order.queues:
+                    found += self._take_up(running, queue)
             self.down = False
             try:
                 self._travel()
@@ -325,3 +321,13 @@ class Exchange:
                 raise
         self.settle_owed()
         return found
+
+    def _take_up(self, running: Running, queue: str) -> int:
+        before = self.ownership.held.copy()
+        raws: list[bytes] = []
+        while page := self._transport.run(running.held(queue, len(raws))):
+            raws += page
+        new = self.ownership.unknown(before, running, queue, raws)
+        self.ownership.held.update(new)
+        self.ready.extend(new)
+        return len(new)

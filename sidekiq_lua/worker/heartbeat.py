@@ -105,8 +105,8 @@ class Heartbeat(Actor):
         self._last = now
         self.process_count = beat.processes
         if not beat.registered:
-            for exchange in self._exchanges:
-                exchange.renew()
+            for exchange, owner in zip(self._exchanges, owners, strict=True):
+                exchange.renew(owner)
         for exchange in self._exchanges:
             self._compare(exchange, beat.held)
         if not beat.known:

@@ -27,12 +27,15 @@ class Ownership:
         self._concurrency = concurrency
         self.identity = identity
         self.held: set[Delivery] = set()
+        self.lives: list[Running] = []
+        """The running lists of every epoch, the present one last."""
         self._take_name()
 
     def _take_name(self) -> None:
         epoch = f"{self._capsule}.{self._number}"
         self.owner = Owner(self.identity, epoch, self._queues, self._concurrency)
         self.running: Running = self._store.running(self.identity, epoch)
+        self.lives.append(self.running)
 
     def register(self) -> None:
         """Enter `lua:owners`, before anything can enter a running list. Raises RedisError."""
@@ -53,9 +56,11 @@ class Ownership:
         running = self.running
         return Counter(d.queue for d in self.held.copy() if d.running is running)
 
-    def unknown(self, before: set[Delivery], queue: str, found: Sequence[bytes]) -> list[Delivery]:
-        """New deliveries for jobs in the running list that `before`, a copy of `held`, does not explain."""
-        running = self.running
+    @staticmethod
+    def unknown(
+        before: set[Delivery], running: Running, queue: str, found: Sequence[bytes]
+    ) -> list[Delivery]:
+        """New deliveries for jobs in a running list that `before`, a copy of `held`, does not explain."""
         explained = Counter(d.raw for d in before if d.running is running and d.queue == queue)
         new = []
         for raw in found:

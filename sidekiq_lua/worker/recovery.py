@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ..app import App
 
 
+_PRUNE_S = 60.0
+
+
 class PoisonPill(Exception):
     """What the death handlers are told of a job whose process died every time it ran."""
 
@@ -45,6 +48,7 @@ class Recovery(Actor):
         self._mine = mine
         self._forget_after_s = forget_after_s
         self._gone_since: dict[str, float] = {}
+        self._next_prune = 0.0
         self.recovered = 0
 
     def step(self) -> float:
@@ -143,7 +147,10 @@ class Recovery(Actor):
         self._failures.died(payload, error)
 
     def _prune(self) -> None:
-        """Take processes without a heartbeat off Sidekiq's list."""
+        """Once a minute, take processes without a heartbeat off Sidekiq's list."""
+        if monotonic() < self._next_prune:
+            return
+        self._next_prune = monotonic() + _PRUNE_S
         store = self._app.store.processes
         cursor, identities = self._transport.run(store.identities())
         if len(identities) > 1 or (identities and cursor != "0"):

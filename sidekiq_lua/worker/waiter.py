@@ -173,10 +173,13 @@ class Waiter:
         if job is not None:
             # Where one job came from there may be more, and the next thread's trip may be far away.
             self._arm = True
-            if self._exchange.arrive(move.queue, job):
+            if self._exchange.arrive(move.queue, job, move.running):
                 self._wake()
+            return
+        # The time-out. Now and then ask by script, which checks the registration too, and arms the next one.
+        if monotonic() - self._exchange.last_answer < PAUSE_S:
+            self._arm = True
         elif not self._exchange.quiet and not self._wake():
-            # The time-out: the script checks the registration too, and arms the next one.
             self._exchange.trip()
 
     def _look(self) -> None:
@@ -242,7 +245,7 @@ class Waiter:
                     self._transport.command("CLIENT", "UNBLOCK", move.client_id)
                     job = move.read()
                     if job is not None:
-                        self._exchange.arrive(move.queue, job)
+                        self._exchange.arrive(move.queue, job, move.running)
                 move.close()
             except RedisError as error:
                 self._log.warning("waiting for queue %s could not be ended: %s", move.queue, error)
