@@ -67,6 +67,9 @@ class Launcher:
         handler raises.
         """
         app = self._app
+        app.config.client_middleware.check_sync()
+        if any(not job_class.is_async for job_class in app.registry):
+            app.config.server_middleware.check_sync()
         for warning in check_server(self._transport, production=app.config.environment == "production"):
             self._log.warning(warning)
         check_access(self._transport, app.store, self.identity, self._queues)

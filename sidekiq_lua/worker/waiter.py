@@ -170,17 +170,11 @@ class Waiter:
             self._exchange.paused |= {move.queue}
             return
         self._refused.discard(move.queue)
-        if job is not None:
-            # Where one job came from there may be more, and the next thread's trip may be far away.
-            self._arm = True
-            if self._exchange.arrive(move.queue, job, move.running):
-                self._wake()
-            return
-        # The time-out. Now and then ask by script, which checks the registration too, and arms the next one.
-        if monotonic() - self._exchange.last_answer < PAUSE_S:
-            self._arm = True
-        elif not self._exchange.quiet and not self._wake():
-            self._exchange.trip()
+        # Where one job came from there may be more, and the next thread's trip may be far away.
+        self._exchange.last_answer = monotonic()
+        self._arm = True
+        if job is not None and self._exchange.arrive(move.queue, job, move.running):
+            self._wake()
 
     def _look(self) -> None:
         """Now and then: are paused queues back, can what is owed be settled?"""
