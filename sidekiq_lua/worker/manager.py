@@ -15,6 +15,7 @@ class Seat:
     """Where one idle thread waits until it is woken."""
 
     def __init__(self) -> None:
+        self.is_new = True
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -29,8 +30,8 @@ class Manager:
     """Threads that take jobs from the exchange, made on demand up to the capsule's concurrency.
 
     The thread that finds nothing ready makes the trip to Redis itself, so that a job passes from the
-    socket to `perform` without a hand-over; a thread that starts a job while more are ready wakes one
-    other, and so on.
+    socket to `perform` without a hand-over. Coming from a trip it wakes one other thread if there is more
+    to do, and that one another, and so on.
     """
 
     def __init__(self, name: str, exchange: Exchange, process: Callable[[Delivery], None]) -> None:
@@ -76,16 +77,19 @@ class Manager:
                 self._threads.discard(threading.current_thread())
 
     def _next(self, seat: Seat) -> Delivery | None:
-        exchange = self._exchange
+        exchange, fresh = self._exchange, seat.is_new
+        seat.is_new = False
         while not self._ended:
             try:
                 delivery = exchange.ready.popleft()
             except IndexError:
+                fresh = True
                 if not exchange.trip() and not exchange.ready:
                     self._rest(seat)
                 continue
             exchange.active[delivery] = None
-            if exchange.wants_a_thread:
+            # Only who brought jobs, or was woken for one, wakes another: a wake-up costs more than a job.
+            if fresh and exchange.wants_a_thread:
                 self.wake()
             return delivery
         return None
