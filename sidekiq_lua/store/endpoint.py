@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import SSLConnection, UnixDomainSocketConnection
+from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 
 from ..errors import ConfigurationError
 
+# redis-py does not annotate it.
+parse_url: Callable[[str], dict[str, Any]] = _parse_url
 _RENAMED = {"connect_timeout": "socket_connect_timeout"}
 _OURS = {"url", "pool_size", "pool_timeout", "prefix"}
+_IGNORED = {
+    # Job payloads are bytes whatever the URL says: decoding after a move loses jobs to sight.
+    *("decode_responses", "encoding", "encoding_errors", "protocol", "legacy_responses"),
+    # No command is sent twice, and the pool is ours.
+    *("retry_on_timeout", "retry_on_error", "max_connections", "timeout"),
+}
 
 
 class Endpoint:
@@ -27,25 +37,31 @@ class Endpoint:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         options = {k: v for k, v in (options or {}).items() if k not in _OURS and v is not None}
-        try:
-            parsed = dict(parse_url(url))
-        except ValueError as error:
-            raise ConfigurationError(f"redis url {mask(url)!r}: {mask(str(error))}") from None
         self.url = url
+        try:
+            parsed: dict[str, Any] = parse_url(url)
+        except ValueError:
+            # What Python says of a bad port may be a piece of the password.
+            raise ConfigurationError(
+                f"redis url {mask(url)!r} cannot be read: write it as redis://user:password@host:port/db, "
+                "with special characters of the password as %40 (@), %2F (/), %3A (:), %23 (#)"
+            ) from None
         self._class: type[Any] = parsed.pop("connection_class", redis.Connection)
-        # Job payloads are bytes whatever the URL says: decoding after a move loses jobs to sight.
-        for unwanted in ("decode_responses", "encoding", "encoding_errors", "protocol", "retry_on_timeout"):
-            parsed.pop(unwanted, None)
         self._kwargs: dict[str, Any] = {
             "socket_timeout": 3.0,
             "socket_connect_timeout": 3.0,
-            **parsed,
+            **{name: value for name, value in parsed.items() if name not in _IGNORED},
             **{_RENAMED.get(name, name): value for name, value in options.items()},
         }
-        if any(name.startswith("ssl_") for name in self._kwargs) and not issubclass(self._class, SSLConnection):
+        tls = issubclass(self._class, SSLConnection)
+        if not tls and any(name.startswith("ssl_") for name in self._kwargs):
             raise ConfigurationError(f"redis: ssl settings need a rediss:// url, not {mask(url)!r}")
+        try:
+            self.connect()
+        except (TypeError, ValueError, redis.RedisError) as error:
+            raise ConfigurationError(f"redis url {mask(url)!r} or its options: {error}") from None
 
-    def connect(self, *, blocking_s: float = 0, protocol: int = 2) -> redis.Connection:
+    def connect(self, *, blocking_s: float = 0, protocol: int = 2) -> Any:
         """A connection of our own, not yet connected.
 
         redis-py must never send a command twice by itself: a fetch or a push would be done twice.
@@ -53,8 +69,7 @@ class Endpoint:
         """
         kwargs = {**self._kwargs, "protocol": protocol, "retry": Retry(NoBackoff(), 0)}
         kwargs["socket_timeout"] += blocking_s
-        connection: redis.Connection = self._class(decode_responses=False, **kwargs)
-        return connection
+        return self._class(decode_responses=False, **kwargs)
 
     def connect_async(self) -> Any:
         """The same for asyncio."""
@@ -71,21 +86,29 @@ class Endpoint:
         kwargs = {**self._kwargs, "protocol": 2, "retry": AsyncRetry(NoBackoff(), 0)}
         return kind(decode_responses=False, **kwargs)
 
+    def plain(self) -> dict[str, Any]:
+        """Where the server is and how to log in, as plain values: for a process without redis-py."""
+        kwargs = self._kwargs
+        named = {name: kwargs.get(name) for name in ("path", "username", "password")}
+        tls = {
+            name.removeprefix("ssl_"): str(value) if isinstance(value, Path) else value
+            for name, value in kwargs.items()
+            if name.startswith("ssl_")
+        }
+        return {
+            **named,
+            "host": kwargs.get("host", "localhost"),
+            "port": kwargs.get("port", 6379),
+            "db": kwargs.get("db", 0),
+            "tls": tls if issubclass(self._class, SSLConnection) else None,
+        }
+
     def __str__(self) -> str:
         """The URL without its password, for logs and errors."""
         return mask(self.url)
 
 
 def mask(url: str) -> str:
-    """A URL with its password replaced by ***; text that is no URL comes back as it is."""
-    parts = urlsplit(url)
-    netloc = parts.netloc
-    if "@" in netloc:
-        login, _, host = netloc.rpartition("@")
-        user, colon, _ = login.partition(":")
-        netloc = f"{user}{colon and ':***'}@{host}" if colon else f"{user}@{host}"
-    query = parts.query
-    for name in ("password",):
-        for value in parse_qs(query).get(name, ()):
-            query = query.replace(value, "***")
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    """A URL with every password in it replaced by ***; of a malformed one rather more than too little."""
+    url = re.sub(r"(^|://)([^:@/?#]*):(?!//).*@", r"\1\2:***@", url, count=1, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url)

@@ -52,6 +52,10 @@ class Keys:
         """String: failed runs on one UTC day, YYYY-MM-DD."""
         return f"{self.prefix}stat:failed:{day}"
 
+    def fallen(self, identity: str) -> str:
+        """Set: crash keys of the jobs that a process was running when it was seen to die."""
+        return f"{self.prefix}lua:fallen:{identity}"
+
     def crashes(self, job: str) -> str:
-        """String: how many processes died running this job; `job` is its jid, or the hash of its bytes."""
+        """String: how many processes died running this job; `job` is its crash key."""
         return f"{self.prefix}lua:crashes:{job}"

@@ -52,6 +52,7 @@ class Owners:
         self._held = scripts["held"].call
         self._recover = scripts["recover"].call
         self._forget = scripts["forget"].call
+        self._fallen = scripts["fallen"].call
 
     def register(self, owner: Owner) -> Call[int]:
         return self._register(owners=self._keys.owners, owner=owner.field, entry=owner.text())
@@ -93,6 +94,24 @@ class Owners:
             jobs=[part for o in orphans for part in (o.raw, int(o.blamed), o.burial)],
             read=lambda reply: reply[1:] if reply[0] == b"OK" else None,
         )
+
+    def fallen(self, identity: str) -> Call[set[str] | None]:
+        """Crash keys of the jobs that a process was running when it was seen to die; None: nobody saw it."""
+
+        def read(reply: list[bytes]) -> set[str] | None:
+            return {member.decode() for member in reply} - {""} if reply else None
+
+        return self._fallen(fallen=self._keys.fallen(identity), read=read)
+
+    def standin_scripts(self, identity: str) -> dict[str, dict[str, Any]]:
+        """Texts, hashes and keys of the scripts that a process's stand-in runs, which loads none itself."""
+        keys = self._keys
+        own = [keys.process(identity), keys.work(identity)]
+        named = {"keep_alive": own, "fall": [*own, keys.fallen(identity)]}
+        return {
+            name: {"text": library()[name].text, "sha": library()[name].sha, "keys": names}
+            for name, names in named.items()
+        }
 
     def forget(self, owner: Owner) -> Call[bool]:
         """Forget a dead owner whose lists are empty."""

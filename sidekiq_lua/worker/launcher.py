@@ -13,10 +13,12 @@ from .events import Events
 from .failure import ErrorReporter
 from .heartbeat import Heartbeat
 from .identity import info, new_identity, set_title
+from .marks import Marks
 from .processor import Work
 from .recovery import Recovery
 from .scheduler import Scheduler
 from .station import Station
+from .understudy import Understudy
 
 if TYPE_CHECKING:
     from ..app import App
@@ -44,8 +46,10 @@ class Launcher:
         capsules = config.capsules
         self.concurrency = sum(capsule.concurrency for capsule in capsules)
         self._queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.queues))
+        self._marks = Marks(self.concurrency)
+        self._understudy = None if embedded else Understudy(app, self.identity, self._marks, self._log)
         self.stations = [
-            Station(app, capsule, number, self.identity, self._transport, self._stopping.is_set)
+            Station(app, capsule, number, self.identity, self._transport, self._stopping.is_set, self._marks)
             for number, capsule in enumerate(capsules)
         ]
         self.heartbeat = Heartbeat(
@@ -78,9 +82,12 @@ class Launcher:
             for station in self.stations:
                 station.ownership.register()
             self.events.fire("startup")
+            if self._understudy:
+                self._understudy.start()
             self.heartbeat.beat()
         except BaseException:
             self._sign_off(self.stations)
+            self._end_standin()
             raise
         for actor in (self.heartbeat, self.scheduler, self.recovery, *self.stations):
             actor.start()
@@ -123,7 +130,13 @@ class Launcher:
         for actor in (self.heartbeat, self.scheduler, self.recovery):
             actor.stop()
             actor.join(_LEAVE_S)
+        self._end_standin()
         self._sign_off([station for station, complete in zip(self.stations, ended, strict=True) if complete])
+
+    def _end_standin(self) -> None:
+        if self._understudy:
+            self._understudy.end()
+        self._marks.close()
 
     def _sign_off(self, stations: Sequence[Station]) -> None:
         try:
@@ -147,6 +160,8 @@ class Launcher:
     def _fire(self, event: str) -> None:
         self.events.fire(event)
         if event == "beat":
+            if self._understudy:
+                self._understudy.beat()
             busy = sum(len(station.exchange.active) for station in self.stations)
             set_title(self._app.config.tag or "", busy, self.concurrency, self._quiet)
 

@@ -17,6 +17,7 @@ from ..payload import Payload
 from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
+from .marks import Marks, crash_key
 from .retry import caused_by_shutdown
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Processor:
 
     def __init__(
         self, app: App, exchange: Exchange, failures: FailureHandler, job_logger: JobLogger,
-        submit: Callable[[Delivery, Payload, JobClass], None], stopping: Callable[[], bool],
+        submit: Callable[[Delivery, Payload, JobClass], None], stopping: Callable[[], bool], marks: Marks,
     ) -> None:  # fmt: skip
         self._app = app
         self._exchange = exchange
@@ -47,6 +48,7 @@ class Processor:
         self._log = job_logger
         self._submit = submit
         self._stopping = stopping
+        self._marks = marks
         self.work: dict[str, Work] = {}
 
     def process(self, delivery: Delivery) -> None:
@@ -81,6 +83,7 @@ class Processor:
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, self._app.clock.now(), threading.get_ident())
+        mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
         try:
             if job_class is None:
@@ -93,9 +96,11 @@ class Processor:
             else:
                 call_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
+            self._marks.end(mark)
             del self.work[name]
             self._failed(delivery, payload, job_class, error, monotonic() - began)
         else:
+            self._marks.end(mark)
             del self.work[name]
             self._succeeded(delivery, monotonic() - began)
 
@@ -104,14 +109,17 @@ class Processor:
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, self._app.clock.now(), None)
+        mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
         try:
             job = make_job(job_class, payload, self._stopping)
             await await_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
+            self._marks.end(mark)
             del self.work[name]
             failure, elapsed = error, monotonic() - began
             return lambda: self._failed(delivery, payload, job_class, failure, elapsed)
+        self._marks.end(mark)
         del self.work[name]
         self._succeeded(delivery, monotonic() - began)
         return None

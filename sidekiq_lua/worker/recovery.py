@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import UnparsablePayload
+from ..payload import Payload
 from ..store import Transport
 from ..store.owners import Orphan, Owner
 from ..store.queues import PAGE
 from .actor import Actor
 from .failure import FailureHandler
+from .marks import crash_key
 
 if TYPE_CHECKING:
     from ..app import App
 
 
 _PRUNE_S = 60.0
+_NAMED = 10
 
 
 class PoisonPill(Exception):
@@ -29,8 +31,8 @@ class Recovery(Actor):
     """Every `recovery_interval` seconds, looks at every owner of running lists.
 
     The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
-    checks the key again. A process whose own beats have failed lately judges nobody: then Redis was
-    away, and everybody's heartbeat may be gone. A job that was running in `crash_limit` processes that
+    checks the key again. A process whose own beats have failed lately judges nobody but those that were
+    seen to die: Redis was away, and everybody's heartbeat may be gone. A job that was running in `crash_limit` processes that
     died within `crash_window` seconds goes to the dead set.
     """
 
@@ -52,10 +54,9 @@ class Recovery(Actor):
         self.recovered = 0
 
     def step(self) -> float:
-        if self._may_judge():
-            self.sweep()
-        else:
+        if not self._may_judge():
             self._gone_since.clear()
+        self.sweep()
         self._prune()
         return float(self._app.config.recovery_interval)
 
@@ -64,9 +65,12 @@ class Recovery(Actor):
         returned = 0
         seen = set()
         for owner in self._others():
+            fallen = self._transport.run(self._app.store.owners.fallen(owner.identity))
+            if fallen is None and not self._may_judge():
+                continue
             seen.add(owner.field)
             since = self._gone_since.setdefault(owner.field, monotonic())
-            returned += sum(self._recover(owner, queue) for queue in owner.queues)
+            returned += sum(self._recover(owner, queue, fallen) for queue in owner.queues)
             # A blocking move of the dead may still bring a job, so it is forgotten only later.
             if monotonic() - since > self._forget_after_s:
                 self._transport.run(self._app.store.owners.forget(owner))
@@ -88,7 +92,7 @@ class Recovery(Actor):
             if cursor == "0":
                 return
 
-    def _recover(self, owner: Owner, queue: str) -> int:
+    def _recover(self, owner: Owner, queue: str, fallen: set[str] | None) -> int:
         """Return what an owner held from one queue: the newest page first, so that the oldest runs first."""
         store, config = self._app.store.owners, self._app.config
         returned, skip = 0, 0
@@ -99,10 +103,7 @@ class Recovery(Actor):
                 continue
             if not raws:
                 return returned
-            # Jobs start in the order they were fetched, so only the oldest can have been running.
-            orphans = [
-                self._orphan(raw, owner, blamed=place < owner.concurrency) for place, raw in enumerate(raws, skip)
-            ]
+            orphans = self._orphans(owner, raws, skip, fallen)
             states = self._transport.run(
                 store.recover(
                     owner, queue, orphans, config.crash_limit, int(config.crash_window), self._failures.burial()
@@ -121,30 +122,51 @@ class Recovery(Actor):
             returned += moved
             skip = max(skip - PAGE, 0)
 
-    def _orphan(self, raw: bytes, owner: Owner, *, blamed: bool) -> Orphan:
-        """With the text it would have in the dead set; the count of crashes goes by jid, else by bytes."""
-        if not blamed:
-            return Orphan(raw, "", False, b"")
+    def _orphans(self, owner: Owner, raws: list[bytes], skip: int, fallen: set[str] | None) -> list[Orphan]:
+        """Blamed is what was running when the process was seen to die: `fallen`.
+
+        Where nobody saw it, for its machine died with it, these are the oldest, as many as it had slots:
+        jobs start in the order they were fetched.
+        """
+        payloads = [self._payload(raw) for raw in raws]
+        keys = [crash_key(payload, raw) for payload, raw in zip(payloads, raws, strict=True)]
+        blamed = [
+            place < owner.concurrency if fallen is None else key in fallen
+            for place, key in enumerate(keys, skip)
+        ]
+        beside = [key for key, is_blamed in zip(keys, blamed, strict=True) if is_blamed]
+        return [
+            Orphan(raw, key, is_blamed, self._burial(owner, payload, raw, key, beside) if is_blamed else b"")
+            for raw, key, payload, is_blamed in zip(raws, keys, payloads, blamed, strict=True)
+        ]
+
+    def _payload(self, raw: bytes) -> Payload | None:
         try:
-            payload = self._app.codec.load(raw)
+            return self._app.codec.load(raw)
         except UnparsablePayload:
-            return Orphan(raw, hashlib.sha1(raw, usedforsecurity=False).hexdigest(), True, raw)
-        limit = self._app.config.crash_limit
+            return None
+
+    def _burial(self, owner: Owner, payload: Payload | None, raw: bytes, key: str, beside: list[str]) -> bytes:
+        """The text a job would have in the dead set; what is no job keeps its own."""
+        if payload is None:
+            return raw
+        others = [other for other in beside if other != key]
+        named = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
         stamp = self._app.stamp.now()
         payload["error_class"] = PoisonPill.__name__
-        payload["error_message"] = f"{limit} processes died while this job ran, the last was {owner.identity}"
+        payload["error_message"] = (
+            f"{self._app.config.crash_limit} processes died while this job ran, the last was {owner.identity}"
+            + (f"; beside it ran {named}" if others else "")
+        )
         payload.setdefault("failed_at", stamp)
         payload["retried_at"] = stamp
-        return Orphan(raw, str(payload.get("jid")), True, self._app.codec.dump(payload))
+        return self._app.codec.dump(payload)
 
     def _poison(self, orphan: Orphan) -> None:
-        try:
-            payload = self._app.codec.load(orphan.burial)
-        except UnparsablePayload:
-            return
-        error = PoisonPill(payload["error_message"])
-        self._app.logger.error("job %s is a poison pill: %s", payload.get("jid"), error)
-        self._failures.died(payload, error)
+        self._app.logger.error("job %s is a poison pill: it goes to the dead set", orphan.crash_key)
+        payload = self._payload(orphan.burial)
+        if payload is not None:
+            self._failures.died(payload, PoisonPill(payload.get("error_message")))
 
     def _prune(self) -> None:
         """Once a minute, take processes without a heartbeat off Sidekiq's list."""

@@ -14,6 +14,7 @@ from .exchange import Exchange
 from .failure import FailureHandler
 from .loop import EventLoop
 from .manager import Manager
+from .marks import Marks
 from .order import QueueOrder
 from .ownership import Ownership
 from .processor import Processor, Work
@@ -29,7 +30,8 @@ class Station:
     """What takes and runs the jobs of one capsule."""
 
     def __init__(
-        self, app: App, capsule: Capsule, number: int, identity: str, transport: Transport, stopping: Callable[[], bool]
+        self, app: App, capsule: Capsule, number: int, identity: str, transport: Transport,
+        stopping: Callable[[], bool], marks: Marks,
     ) -> None:  # fmt: skip
         config, log = app.config, app.logger
         order = QueueOrder(capsule)
@@ -41,7 +43,7 @@ class Station:
         )
         self.failures = FailureHandler(app, self.exchange)
         job_logger = JobLogger(log, config.skip_default_job_logging, config.logged_job_attributes)
-        self.processor = Processor(app, self.exchange, self.failures, job_logger, self._submit, stopping)
+        self.processor = Processor(app, self.exchange, self.failures, job_logger, self._submit, stopping, marks)
         self.manager = Manager(capsule.name, self.exchange, self.processor.process)
         self.loop = EventLoop(capsule.name, self._poke)
         # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.

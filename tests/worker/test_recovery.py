@@ -87,7 +87,9 @@ def test_after_three_crashes_a_job_is_a_poison_pill(app, run, redis, left_behind
     (raw,) = redis.zrange("dead", 0, -1)
     payload = Codec().load(raw)
     assert payload["error_class"] == "PoisonPill"
-    assert payload["error_message"] == "3 processes died while this job ran, the last was elsewhere:1:abc"
+    assert payload["error_message"] == (
+        "3 processes died while this job ran, the last was elsewhere:1:abc; beside it ran j2"
+    )
     wait_until(lambda: deaths == [("j1", payload["error_message"])])
     assert redis.get("lua:crashes:j1") is None
     assert redis.get("lua:crashes:j2") == b"1"
@@ -99,6 +101,22 @@ def test_only_jobs_that_can_have_run_are_blamed(app, run, redis, left_behind, se
     run(app)
     wait_until(lambda: len(seen) == 8)
     assert sorted(redis.scan_iter("lua:crashes:*")) == [b"lua:crashes:j%d" % n for n in range(5)]
+
+
+def test_only_what_was_running_when_the_process_was_seen_to_die_is_blamed(make_app, run, redis, left_behind):
+    """And it is recovered at once, whoever looks: its heartbeat's end is no guess then."""
+    app = make_app(heartbeat_ttl=60)
+    seen = []
+
+    class BackJob(app.Job):
+        def perform(self, n):
+            seen.append(n)
+
+    left_behind(*[job(n) for n in range(8)])
+    redis.sadd("lua:fallen:elsewhere:1:abc", "", "j3", "j6")
+    run(app)
+    wait_until(lambda: len(seen) == 8)
+    assert sorted(redis.scan_iter("lua:crashes:*")) == [b"lua:crashes:j3", b"lua:crashes:j6"]
 
 
 def test_with_limit_0_no_job_is_a_poison_pill(make_app, run, redis, left_behind):

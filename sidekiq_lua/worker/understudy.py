@@ -1,0 +1,88 @@
+"""Starts and feeds the process that stands in for this one's heartbeat: see standin.py."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from ..clock import monotonic
+from .marks import Marks
+from .standin import BEAT, BYE
+
+if TYPE_CHECKING:
+    from ..app import App
+
+_NOTE_TTL_S = 86_400
+_AGAIN_AFTER_S = 60.0
+
+
+class Understudy:
+    """The stand-in of one worker. Where it cannot be started the worker goes on without one."""
+
+    def __init__(self, app: App, identity: str, marks: Marks, log: logging.Logger) -> None:
+        config = app.config
+        self._marks = marks
+        self._log = log
+        self._spec = {
+            "identity": identity,
+            "interval": config.heartbeat_interval,
+            "ttl": config.heartbeat_ttl,
+            "note_ttl": _NOTE_TTL_S,
+            "marks": marks.size,
+            "server": app.transport().endpoint.plain(),
+            "scripts": app.store.owners.standin_scripts(identity),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        self._started = monotonic()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sidekiq_lua.worker.standin", str(os.getpid()), str(self._marks.fd)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[self._marks.fd],
+                start_new_session=True,
+            )
+            self._write(json.dumps(self._spec).encode() + b"\n")
+        except OSError as error:
+            self._process = None
+            self._log.warning("no stand-in for the heartbeat could be started: %s", error)
+
+    def beat(self) -> None:
+        """Tell the stand-in that a beat has gone out."""
+        if self._write(BEAT) or monotonic() - self._started < _AGAIN_AFTER_S:
+            return
+        self._log.warning("the stand-in for the heartbeat has ended, another one starts")
+        self.end()
+        self.start()
+
+    def end(self) -> None:
+        """Say goodbye, so that it does not take the end for a death."""
+        self._write(BYE)
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it was gone already
+            try:
+                process.wait(2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _write(self, what: bytes) -> bool:
+        if self._process is None or self._process.stdin is None:
+            return False
+        try:
+            self._process.stdin.write(what)
+            self._process.stdin.flush()
+        except OSError:
+            return False
+        return True
