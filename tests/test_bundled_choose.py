@@ -23,7 +23,7 @@ Choose = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def bundled() -> Iterator[BundledServer]:
-    directory = Path(tempfile.mkdtemp(prefix="sk-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="skb-", dir="/tmp"))
     server = BundledServer(directory / "h")
     yield server
     server.stop()

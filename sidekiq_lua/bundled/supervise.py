@@ -62,6 +62,8 @@ class Supervisor:
             try:
                 return self._greet(Link(self._url, TIMEOUT_S))
             except (OSError, ErrorReply):
+                if self._child is not None and self._deleted():
+                    os.kill(self._child, signal.SIGTERM)
                 time.sleep(pause_s)
                 pause_s = min(1.0, pause_s * 2)
         return None
@@ -76,12 +78,16 @@ class Supervisor:
 
     def _ended(self) -> bool:
         if self._child is None:
-            return self._home.free("server")
+            return self._deleted() or self._home.free("server")
         pid, status = os.waitpid(self._child, os.WNOHANG)
         if pid and status:
             code = os.waitstatus_to_exitcode(status)
             note(f"the server ended with {code}")
         return bool(pid)
+
+    def _deleted(self) -> bool:
+        """Whether somebody has deleted the home: no new client can find this server."""
+        return not self._home.path.is_dir()
 
     def _used(self, link: Link) -> bool:
         """Whether anybody but this process is, or since the last look has been, connected."""
@@ -92,8 +98,7 @@ class Supervisor:
 
     def _retire(self, link: Link) -> bool:
         """End the server, unless somebody is starting one or has come meanwhile."""
-        if not self._home.path.is_dir():
-            # Somebody has deleted it all: no new client can find this server.
+        if self._deleted():
             self._finish(link)
             return True
         lock = self._home.take("start")
