@@ -51,6 +51,7 @@ LATE_ROOMS = {"cli", "monitor", "__main__", "__init__"}
 
 LATE: dict[str, str] = {
     "config/files.py": "yaml takes some 20 ms, which JSON and TOML need not wait for",
+    "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""

@@ -37,4 +37,6 @@ class Events:
         except Exception as error:
             if event == "startup":
                 raise
-            self._errors.report(error, {"context": f"Exception during Sidekiq lifecycle event {event}.", "event": event})
+            self._errors.report(
+                error, {"context": f"Exception during Sidekiq lifecycle event {event}.", "event": event}
+            )

@@ -29,9 +29,10 @@ _REQUEUE_A_CALL = 100
 class Exchange:
     """The jobs of one capsule between Redis and its threads.
 
-    `ready` are fetched and not started, `active` are running (oldest first), `_done` wait to be acknowledged. One thread
-    at a time makes a trip to Redis, which acknowledges and fetches in one call; what others finish
-    meanwhile rides on the next one. A failed trip marks the exchange as down: the waiter then reconciles.
+    `ready` are fetched and not started, `active` are running (oldest first), `_done` wait to be
+    acknowledged. One thread at a time makes a trip to Redis, which acknowledges and fetches in one call;
+    what others finish meanwhile rides on the next one. A failed trip marks the exchange as down: the
+    waiter then reconciles.
     """
 
     def __init__(
@@ -151,7 +152,9 @@ class Exchange:
     def _ack_old(self, done: Sequence[Delivery]) -> None:
         for running in {d.running for d in done}:
             mine = [d for d in done if d.running is running]
-            self._settled(mine, self._transport.run(running.ack([(d.queue, d.raw) for d in mine], self._clock.day())))
+            self._settled(
+                mine, self._transport.run(running.ack([(d.queue, d.raw) for d in mine], self._clock.day()))
+            )
 
     def _settled(self, done: Sequence[Delivery], fetched: Fetched) -> None:
         for position in fetched.gone:
@@ -193,7 +196,9 @@ class Exchange:
                 self._renew()
 
     def _renew(self) -> None:
-        self._log.warning("this process was taken for dead: it registers again; its jobs may run elsewhere too")
+        self._log.warning(
+            "this process was taken for dead: it registers again; its jobs may run elsewhere too"
+        )
         self.ownership.renew()
         # Those that did not start here yet shall run where they were recovered to, and only there.
         self.give_back(self.take_ready())

@@ -72,7 +72,10 @@ class FailureHandler(ErrorReporter):
 
     def unparsable(self, delivery: Delivery, error: UnparsablePayload) -> None:
         """What is no job goes to the dead set as it is. It did not run, so nothing is counted."""
-        context = {"context": "Invalid JSON for job", "jobstr": delivery.raw.decode("utf-8", "backslashreplace")}
+        context = {
+            "context": "Invalid JSON for job",
+            "jobstr": delivery.raw.decode("utf-8", "backslashreplace"),
+        }
         call = delivery.running.bury(
             delivery.queue, delivery.raw, delivery.raw, self.burial(), self._app.clock.day(), ran=False
         )
@@ -136,7 +139,11 @@ class FailureHandler(ErrorReporter):
         )
 
     def _settle(
-        self, delivery: Delivery, outcome: Retry | Exhausted | Discard, hooks: JobClass | None, error: BaseException
+        self,
+        delivery: Delivery,
+        outcome: Retry | Exhausted | Discard,
+        hooks: JobClass | None,
+        error: BaseException,
     ) -> None:
         app = self._app
         match outcome:
@@ -165,9 +172,7 @@ class FailureHandler(ErrorReporter):
 
     def _bury(self, delivery: Delivery, payload: Payload, text: bytes, error: BaseException) -> None:
         self._app.logger.info("Adding dead %s job %s", payload.get("class"), payload.get("jid"))
-        call = delivery.running.bury(
-            delivery.queue, delivery.raw, text, self.burial(), self._app.clock.day()
-        )
+        call = delivery.running.bury(delivery.queue, delivery.raw, text, self.burial(), self._app.clock.day())
         self._exchange.settle(delivery, call, lambda settled: self.died(payload, error))
 
     def _drop(self, delivery: Delivery, payload: Payload, error: BaseException) -> None:
@@ -181,5 +186,3 @@ class FailureHandler(ErrorReporter):
                 handler(payload, error)
             except Exception as failure:
                 self.report(failure, {"context": "Error calling death handler", "job": payload})
-
-

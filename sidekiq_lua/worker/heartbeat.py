@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..clock import monotonic
 from ..errors import RedisError
 from ..store import Transport
+from ..store.owners import Owner
 from .actor import Actor
 from .exchange import Exchange
 from .failure import ErrorReporter
@@ -115,7 +116,7 @@ class Heartbeat(Actor):
         if beat.signal:
             self._on_signal(beat.signal)
 
-    def _compare(self, exchange: Exchange, held: Mapping[object, int]) -> None:
+    def _compare(self, exchange: Exchange, held: Mapping[tuple[Owner, str], int]) -> None:
         """More in Redis than we know of, twice in a row: a blocking move has delivered behind our back."""
         owner = exchange.ownership.owner
         believed = exchange.ownership.counts()

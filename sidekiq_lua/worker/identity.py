@@ -9,6 +9,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import setproctitle
@@ -30,7 +31,9 @@ def new_identity() -> str:
     return f"{hostname()}:{os.getpid()}:{secrets.token_hex(6)}"
 
 
-def info(config: Config, capsules: Sequence[Capsule], identity: str, started_at: float, embedded: bool) -> str:
+def info(
+    config: Config, capsules: Sequence[Capsule], identity: str, started_at: float, embedded: bool
+) -> str:
     """The JSON of the heartbeat's field `info`, in Sidekiq's order of keys.
 
     `version` is the Sidekiq version whose data this process writes: Ruby's pages show another one as a
@@ -69,7 +72,7 @@ def info(config: Config, capsules: Sequence[Capsule], identity: str, started_at:
 def rss_kb() -> int:
     """Resident memory of this process in KB; 0 where it cannot be had."""
     try:
-        with open("/proc/self/statm", "rb") as statm:
+        with Path("/proc/self/statm").open("rb") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
     except (OSError, ValueError, IndexError):
         pass

@@ -89,8 +89,10 @@ class Launcher:
             self._sign_off(self.stations)
             self._end_standin()
             raise
-        for actor in (self.heartbeat, self.scheduler, self.recovery, *self.stations):
+        for actor in (self.heartbeat, self.scheduler, self.recovery):
             actor.start()
+        for station in self.stations:
+            station.start()
 
     def work(self) -> dict[str, Work]:
         """The jobs that run now, by thread id."""

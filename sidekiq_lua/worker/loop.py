@@ -64,7 +64,9 @@ class EventLoop:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
+    async def _run(
+        self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass
+    ) -> None:
         name = task_tid()
         with use_tid(name):
             settle = await processor.run_async(delivery, payload, job_class, name)

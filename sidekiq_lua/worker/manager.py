@@ -95,7 +95,7 @@ class Manager:
         return None
 
     def _rest(self, seat: Seat) -> None:
-        """Wait to be woken. Whoever adds work looks for an idle seat after that, so look again once seated."""
+        """Wait to be woken. Who adds work looks for an idle seat after that, so look again once seated."""
         self._idle.append(seat)
         if self._exchange.wants_a_thread or self._ended:
             try:

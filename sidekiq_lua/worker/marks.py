@@ -7,6 +7,7 @@ import mmap
 import os
 import tempfile
 from collections import deque
+from pathlib import Path
 
 from ..payload import Payload
 
@@ -23,14 +24,14 @@ def crash_key(payload: Payload | None, raw: bytes) -> str:
 
 
 class Marks:
-    """One slot for each job that can run at a time, in a file without a name that a child process inherits."""
+    """One slot for each job that can run at a time, in a nameless file that a child process inherits."""
 
     def __init__(self, slots: int) -> None:
         if hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("sidekiq-lua-marks")
         else:
             self.fd, path = tempfile.mkstemp(prefix="sidekiq-lua-marks-")
-            os.unlink(path)
+            Path(path).unlink()
         self.size = slots * SLOT
         os.ftruncate(self.fd, self.size)
         self._map = mmap.mmap(self.fd, self.size)

@@ -17,7 +17,8 @@ class Ownership:
     """
 
     def __init__(
-        self, store: Store, transport: Transport, identity: str, capsule: int, queues: Sequence[str], concurrency: int
+        self, store: Store, transport: Transport, identity: str, capsule: int, queues: Sequence[str],
+        concurrency: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._transport = transport

@@ -104,7 +104,9 @@ class Processor:
             del self.work[name]
             self._succeeded(delivery, monotonic() - began)
 
-    async def run_async(self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str) -> Callable[[], None] | None:
+    async def run_async(
+        self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
+    ) -> Callable[[], None] | None:
         """Run an `async def` job on the event loop; what is answered must be called where it may block."""
         Context.replace(self._log.context_for(payload))
         self._log.start()
@@ -130,7 +132,12 @@ class Processor:
         self._exchange.done(delivery)
 
     def _failed(
-        self, delivery: Delivery, payload: Payload, job_class: JobClass | None, error: BaseException, elapsed: float
+        self,
+        delivery: Delivery,
+        payload: Payload,
+        job_class: JobClass | None,
+        error: BaseException,
+        elapsed: float,
     ) -> None:
         self._exchange.ran(elapsed)
         if delivery.given_back or (self._stopping() and caused_by_shutdown(error)):
@@ -143,4 +150,6 @@ class Processor:
         except Exception as problem:
             self._failures.internal(delivery, problem)
         self._log.fail(elapsed)
-        self._failures.report(error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue})
+        self._failures.report(
+            error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue}
+        )

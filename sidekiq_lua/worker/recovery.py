@@ -32,8 +32,8 @@ class Recovery(Actor):
 
     The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
     checks the key again. A process whose own beats have failed lately judges nobody but those that were
-    seen to die: Redis was away, and everybody's heartbeat may be gone. A job that was running in `crash_limit` processes that
-    died within `crash_window` seconds goes to the dead set.
+    seen to die: Redis was away, and everybody's heartbeat may be gone. A job that was running in
+    `crash_limit` processes that died within `crash_window` seconds goes to the dead set.
     """
 
     name = "recovery"
@@ -106,7 +106,12 @@ class Recovery(Actor):
             orphans = self._orphans(owner, raws, skip, fallen)
             states = self._transport.run(
                 store.recover(
-                    owner, queue, orphans, config.crash_limit, int(config.crash_window), self._failures.burial()
+                    owner,
+                    queue,
+                    orphans,
+                    config.crash_limit,
+                    int(config.crash_window),
+                    self._failures.burial(),
                 )
             )
             if states is None:
@@ -117,7 +122,10 @@ class Recovery(Actor):
             moved = sum(state > 0 for state in states)
             if moved:
                 self._app.logger.warning(
-                    "returned %d jobs of queue %s, whose process %s died", states.count(1), queue, owner.identity
+                    "returned %d jobs of queue %s, whose process %s died",
+                    states.count(1),
+                    queue,
+                    owner.identity,
                 )
             returned += moved
             skip = max(skip - PAGE, 0)
@@ -146,7 +154,9 @@ class Recovery(Actor):
         except UnparsablePayload:
             return None
 
-    def _burial(self, owner: Owner, payload: Payload | None, raw: bytes, key: str, beside: list[str]) -> bytes:
+    def _burial(
+        self, owner: Owner, payload: Payload | None, raw: bytes, key: str, beside: list[str]
+    ) -> bytes:
         """The text a job would have in the dead set; what is no job keeps its own."""
         if payload is None:
             return raw

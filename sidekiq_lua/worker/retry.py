@@ -97,7 +97,7 @@ def _exhausted(payload: Payload, count: int, limit: int, now: float) -> bool:
     retry_for = payload.get("retry_for")
     if not retry_for or not is_number(retry_for):
         return count >= limit
-    first = payload.get("failed_at")
+    first: Any = payload.get("failed_at")
     return is_number(first) and seconds(first) + retry_for < now
 
 

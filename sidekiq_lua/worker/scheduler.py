@@ -76,7 +76,9 @@ class Scheduler(Actor):
                 states = self._transport.run(app.store.entries.promote(name, promotions, now))
             for promotion, state in zip(promotions, states, strict=True):
                 if state == -1:
-                    app.logger.error("a due job stays in %s: the key of queue %r is not a list", name, promotion.queue)
+                    app.logger.error(
+                        "a due job stays in %s: the key of queue %r is not a list", name, promotion.queue
+                    )
             stayed = len(entries) - len(promotions) + states.count(-1)
             skips[name] = skips.get(name, 0) + stayed
             more = more or len(entries) == BATCH
@@ -104,7 +106,9 @@ class Scheduler(Actor):
             passed["enqueued_at"] = app.stamp.now()
             return Promotion(entry, passed["queue"], app.codec.dump(passed))
         except Exception as error:
-            self._errors.report(error, {"context": "client middleware failed on a due job, which stays", "job": payload})
+            self._errors.report(
+                error, {"context": "client middleware failed on a due job, which stays", "job": payload}
+            )
             return None
 
     def _through_middleware(self, payload: Payload) -> Payload | None:

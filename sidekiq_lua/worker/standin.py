@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..bundled.resp import ErrorReply, Link
@@ -74,10 +75,12 @@ def run_script(spec: dict[str, Any], name: str, *argv: str) -> None:
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped (SIGSTOP, a debugger), so that it cannot do its jobs."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
+        with Path(f"/proc/{pid}/stat").open("rb") as stat:
             state = stat.read().rpartition(b")")[2].split()[0].decode()
     except OSError:
-        found = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
         state = found.stdout.strip()[:1]
     return state in ("T", "t", "Z", "")
 
@@ -100,7 +103,7 @@ def watch(spec: dict[str, Any], parent: int) -> bool:
             try:
                 run_script(spec, "keep_alive", str(spec["ttl"]))
             except (OSError, ErrorReply) as error:
-                print(f"sidekiq-lua: the heartbeat could not be kept alive: {error}", file=sys.stderr, flush=True)
+                complain(f"the heartbeat could not be kept alive: {error}")
 
 
 def report_death(spec: dict[str, Any], running: list[str]) -> None:
@@ -112,9 +115,14 @@ def report_death(spec: dict[str, Any], running: list[str]) -> None:
             return
         except (OSError, ErrorReply) as error:
             if monotonic() > until:
-                print(f"sidekiq-lua: the death of {spec['identity']} could not be told: {error}", file=sys.stderr)
+                complain(f"the death of {spec['identity']} could not be told: {error}")
                 return
         select.select([], [], [], _RETRY_S)
+
+
+def complain(sentence: str) -> None:
+    sys.stderr.write(f"sidekiq-lua: {sentence}\n")
+    sys.stderr.flush()
 
 
 def main() -> None:

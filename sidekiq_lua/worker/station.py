@@ -43,13 +43,22 @@ class Station:
         )
         self.failures = FailureHandler(app, self.exchange)
         job_logger = JobLogger(log, config.skip_default_job_logging, config.logged_job_attributes)
-        self.processor = Processor(app, self.exchange, self.failures, job_logger, self._submit, stopping, marks)
+        self.processor = Processor(
+            app, self.exchange, self.failures, job_logger, self._submit, stopping, marks
+        )
         self.manager = Manager(capsule.name, self.exchange, self.processor.process)
         self.loop = EventLoop(capsule.name, self._poke)
         # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.
         block_s = min(_BLOCK_S, (config.heartbeat_ttl - config.heartbeat_interval) / 2)
         self.waiter = Waiter(
-            self.exchange, transport.endpoint, transport, block_s, self.manager.wake, log, self._returned, capsule.name
+            self.exchange,
+            transport.endpoint,
+            transport,
+            block_s,
+            self.manager.wake,
+            log,
+            self._returned,
+            capsule.name,
         )
 
     def start(self) -> None:
@@ -70,7 +79,9 @@ class Station:
             try:
                 self.exchange.give_back(waiting)
             except RedisError as error:
-                self._log.warning("%d jobs could not be put back, they will be recovered: %s", len(waiting), error)
+                self._log.warning(
+                    "%d jobs could not be put back, they will be recovered: %s", len(waiting), error
+                )
 
     @property
     def idle(self) -> bool:
@@ -84,7 +95,9 @@ class Station:
             return 0
         self._log.warning("Terminating %d busy threads", len(active))
         for tid, work in self.work().items():
-            self._log.warning("cut off: tid=%s queue=%s %s", tid, work.delivery.queue, _cut(work.delivery.raw))
+            self._log.warning(
+                "cut off: tid=%s queue=%s %s", tid, work.delivery.queue, _cut(work.delivery.raw)
+            )
         try:
             pushed = self.exchange.give_back(active)
             self._log.info("Pushed %d jobs back to Redis", pushed)

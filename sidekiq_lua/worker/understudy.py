@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
@@ -67,10 +68,8 @@ class Understudy:
         self._write(BYE)
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
-            try:
+            with suppress(BrokenPipeError):  # it may be gone already
                 process.stdin.close()
-            except BrokenPipeError:
-                pass  # it was gone already
             try:
                 process.wait(2)
             except subprocess.TimeoutExpired:

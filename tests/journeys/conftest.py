@@ -27,7 +27,17 @@ class Worker:
         self.log = folder / f"{name}.log"
         config = folder / f"{name}.json"
         config.write_text(json.dumps({"redis": url, **SHORT, **settings}))
-        command = [sys.executable, "-m", "sidekiq_lua", "worker", "-C", str(config), "-r", str(JOBS), *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "sidekiq_lua",
+            "worker",
+            "-C",
+            str(config),
+            "-r",
+            str(JOBS),
+            *arguments,
+        ]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
                 command,

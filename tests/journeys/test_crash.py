@@ -67,7 +67,7 @@ def test_a_stopped_process_that_wakes_up_disturbs_nothing(app, start_worker, red
 
 
 def test_an_outage_of_the_server(app, start_worker, make_server, reports):
-    """The worker consumes again after the server is back, without a restart, and says how long it was gone."""
+    """The worker consumes again once the server is back, without a restart, and tells the downtime."""
     server = make_server(appendonly="yes", appendfsync="always")
     client = server.client()
     worker = start_worker("only", url=server.url, concurrency=2)

@@ -110,9 +110,13 @@ def test_exhausted_hook_then_dead_set_then_death_handlers_then_error_handlers(ap
     assert load(raw)["jid"] == jid
 
 
-@pytest.mark.parametrize("how", ["dead_false", "exhausted_says_discard", "retry_in_says_discard", "retry_false"])
+@pytest.mark.parametrize(
+    "how", ["dead_false", "exhausted_says_discard", "retry_in_says_discard", "retry_false"]
+)
 def test_discarded_jobs_are_seen_by_death_handlers_and_stored_nowhere(app, run, redis, failing, deaths, how):
-    job = failing(**{"dead_false": {"retry": 0, "dead": False}, "retry_false": {"retry": False}}.get(how, {"retry": 0}))
+    job = failing(
+        **{"dead_false": {"retry": 0, "dead": False}, "retry_false": {"retry": False}}.get(how, {"retry": 0})
+    )
     if how == "exhausted_says_discard":
         job.retries_exhausted(lambda payload, error: "discard")
     if how == "retry_in_says_discard":
@@ -157,7 +161,9 @@ def test_broken_hooks_and_handlers_stop_nothing(app, run, redis, failing, errors
     assert redis.zcard("dead") == 1
 
 
-@pytest.mark.parametrize("raw", [b'{"bad json', b"\xff\xfe", b"[1]", b'{"class":1,"args":[]}', b'{"class":"A"}', b"{}"])
+@pytest.mark.parametrize(
+    "raw", [b'{"bad json', b"\xff\xfe", b"[1]", b'{"class":1,"args":[]}', b'{"class":"A"}', b"{}"]
+)
 def test_what_is_no_job_goes_to_the_dead_set_as_it_is_and_is_not_counted(app, run, redis, errors, raw):
     redis.lpush("queue:default", raw)
     run(app)

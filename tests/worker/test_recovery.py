@@ -14,7 +14,9 @@ DEAD = Owner("elsewhere:1:abc", "0.0", ("default",), 5)
 
 
 def job(n, **fields):
-    return Codec().dump({"class": "BackJob", "args": [n], "jid": f"j{n}", "queue": "default", "retry": True, **fields})
+    return Codec().dump(
+        {"class": "BackJob", "args": [n], "jid": f"j{n}", "queue": "default", "retry": True, **fields}
+    )
 
 
 @pytest.fixture
@@ -58,7 +60,9 @@ def test_jobs_of_a_dead_process_run(app, run, redis, left_behind, seen):
     assert not list(redis.scan_iter("lua:running:elsewhere*"))
 
 
-def test_nobody_is_judged_before_the_own_beats_have_succeeded_for_a_ttl(make_app, run, redis, left_behind, seen):
+def test_nobody_is_judged_before_the_own_beats_have_succeeded_for_a_ttl(
+    make_app, run, redis, left_behind, seen
+):
     app = make_app(heartbeat_ttl=60, heartbeat_interval=0.1)
     left_behind(job(1))
     runner = run(app)

@@ -97,7 +97,9 @@ def test_without_retry_in_the_payload_the_classs_option_counts(stored, option, k
 
 
 def test_any_other_truthy_retry_means_max_retries():
-    assert isinstance(decide(job(retry="yes", retry_count=1), "q", ValueError(), 0, policy(max_retries=3)), Retry)
+    assert isinstance(
+        decide(job(retry="yes", retry_count=1), "q", ValueError(), 0, policy(max_retries=3)), Retry
+    )
     last = decide(job(retry="yes", retry_count=2), "q", ValueError(), 0, policy(max_retries=3))
     assert isinstance(last, Exhausted)
 
@@ -183,7 +185,9 @@ class TestHostilePayloads:
 
     @pytest.mark.parametrize("retry_for", ["1 day", [], True])
     def test_a_retry_for_that_is_no_number_is_ignored(self, retry_for):
-        assert isinstance(decide(job(retry_for=retry_for, retry=0), "q", ValueError(), 1, policy()), Exhausted)
+        assert isinstance(
+            decide(job(retry_for=retry_for, retry=0), "q", ValueError(), 1, policy()), Exhausted
+        )
 
 
 class Mute(Exception):
