@@ -1,0 +1,19 @@
+"""Arguments that one of the two languages might write, read or escape differently."""
+
+from __future__ import annotations
+
+import random
+
+_random = random.Random(8)
+
+# Beyond 1e-4 to 1e15 Ruby's own text for a float depends on the version of its json library.
+FLOATS = [
+    0.0, -0.0, 0.1, 0.1 + 0.2, 1.0, 1.5, 100.0, 1234567.891, 0.0001, 123456789012345.0,
+    *(_random.uniform(-1, 1) * 10 ** _random.randrange(15) for _ in range(200)),
+]  # fmt: skip
+
+ARGS = [
+    1, -1, 0, 1234567890123456789, True, False, None, 1.5, 0.1, 100.0, 1234567.891,
+    "", "plain", "é ✓ 😀", "</script>", 'a"b\\c\n\t\x7f\u2028', [], {}, [[]],
+    {"a": [1, {"b": None}], "é": {}},
+]  # fmt: skip
