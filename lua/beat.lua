@@ -24,6 +24,9 @@ local identity, ttl, m, n = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local fields = 5 + tonumber(m)
 local jobs = fields + tonumber(n)
+-- First of all: without it, others take this process for dead, whatever else is wrong.
+local new = redis.call("HSET", process, unpack(ARGV, fields, jobs - 1))
+redis.call("EXPIRE", process, ttl)
 redis.call("UNLINK", work)
 for i = jobs, #ARGV, 1000 do
   redis.call("HSET", work, unpack(ARGV, i, math.min(i + 999, #ARGV)))
@@ -32,8 +35,6 @@ if #ARGV >= jobs then
   redis.call("EXPIRE", work, ttl)
 end
 redis.call("SADD", processes, identity)
-local new = redis.call("HSET", process, unpack(ARGV, fields, jobs - 1))
-redis.call("EXPIRE", process, ttl)
 local counts = {}
 if redis.call("EXISTS", unpack(KEYS, 6)) > 0 then
   for i = 6, #KEYS do

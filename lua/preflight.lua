@@ -12,7 +12,10 @@
 --       9   process    hash    this process
 --       10  signals    list    signals sent to it
 --       11  crashes    string  a count of crashes
---       12.. lists     list    queues and running lists
+--       12  paused     set     names of paused queues
+--       13  work       hash    its running jobs by thread
+--       14  fallen     set     crash keys of jobs whose process died
+--       15.. lists     list    queues and running lists
 -- RETURNS   pairs: key, the command that its user may not run or the wrong type that it has
 -- BOUND     a few checks for each key
 -- REPLAY    same
@@ -21,18 +24,17 @@
 
 local queues, schedule, retry, dead, processes, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local processed, failed, process, signals, crashes = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local paused, work, fallen = KEYS[12], KEYS[13], KEYS[14]
 
 local problems = {}
 local function need(kind, key, ...)
   local found = redis.call("TYPE", key).ok
   if found ~= kind and found ~= "none" then
-    problems[#problems + 1] = key
-    problems[#problems + 1] = found
+    problems[#problems + 1], problems[#problems + 2] = key, found
   end
   for _, command in ipairs({...}) do
     if not redis.acl_check_cmd(unpack(command, 1, 1), key, unpack(command, 2)) then
-      problems[#problems + 1] = key
-      problems[#problems + 1] = command[1]
+      problems[#problems + 1], problems[#problems + 2] = key, command[1]
     end
   end
 end
@@ -41,14 +43,18 @@ need("set", queues, {"SADD", "q"})
 need("zset", schedule, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
 need("zset", retry, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
 need("zset", dead, {"ZADD", "1", "m"}, {"ZCARD"}, {"ZCOUNT", "0", "1"}, {"ZREMRANGEBYRANK", "0", "1"})
-need("set", processes, {"SADD", "m"}, {"SREM", "m"}, {"SCARD"})
-need("hash", owners, {"HSET", "f", "v"}, {"HDEL", "f"}, {"HEXISTS", "f"}, {"HSCAN", "0"})
+need("set", processes, {"SADD", "m"}, {"SREM", "m"}, {"SCARD"}, {"SSCAN", "0"})
+need("hash", owners, {"HSET", "f", "v"}, {"HDEL", "f"}, {"HEXISTS", "f"}, {"HMGET", "f"}, {"HSCAN", "0"})
 need("string", processed, {"INCRBY", "1"}, {"EXPIRE", "1"})
 need("string", failed, {"INCRBY", "1"}, {"EXPIRE", "1"})
-need("hash", process, {"HSET", "f", "v"}, {"EXPIRE", "1"}, {"EXISTS"})
+need("hash", process, {"HSET", "f", "v"}, {"EXPIRE", "1"}, {"EXISTS"}, {"DEL"})
 need("list", signals, {"RPOP"})
 need("string", crashes, {"GET"}, {"SET", "1"}, {"DEL"}, {"EXPIRE", "1"})
-for i = 12, #KEYS do
-  need("list", KEYS[i], {"LPUSH", "m"}, {"RPUSH", "m"}, {"LREM", "1", "m"}, {"LPOS", "m"}, {"LMOVE", KEYS[i], "LEFT", "RIGHT"})
+need("set", paused, {"EXISTS"}, {"SISMEMBER", "m"})
+need("hash", work, {"HSET", "f", "v"}, {"EXPIRE", "1"}, {"UNLINK"})
+need("set", fallen, {"SADD", "m"}, {"EXPIRE", "1"}, {"SMEMBERS"})
+for i = 15, #KEYS do
+  need("list", KEYS[i], {"LPUSH", "m"}, {"RPUSH", "m"}, {"LREM", "1", "m"}, {"LMOVE", KEYS[i], "LEFT", "RIGHT"},
+    {"LPOS", "m"}, {"LINDEX", "0"}, {"LLEN"}, {"EXISTS"})
 end
 return problems

@@ -70,7 +70,8 @@ class Codec:
             raise UnparsablePayload("not a job: a JSON object with `class` and `args` is needed")
         if type(payload["class"]) is not str or type(payload.get("args")) is not list:
             raise UnparsablePayload("not a job: `class` must be text and `args` a list")
-        if b"\\u" in raw and not self._is_text(payload):
+        # Escaped, or raw: UTF-8 as ujson reads it has surrogates, which begin with this byte.
+        if (b"\\u" in raw or b"\xed" in raw) and not self._is_text(payload):
             raise UnparsablePayload("a lone surrogate, which is not text, is in it")
         if (b"NaN" in raw or b"Infinity" in raw) and not self._is_text(payload):
             raise UnparsablePayload("a number that JSON does not have (NaN, Infinity) is in it")
@@ -109,8 +110,8 @@ def normalize(item: Mapping[str, Any], defaults: Mapping[str, Any], stamp: Stamp
 
     Raises InvalidJob, naming the field, where Sidekiq raises ArgumentError.
     """
-    validate(item)
-    payload = {**defaults, **item}
+    payload = {**defaults, **item} if isinstance(item, Mapping) else item
+    validate(payload)
     queue = payload.get("queue")
     if not isinstance(queue, str) or not queue or queue.split() != [queue]:
         raise InvalidJob(f"{item['class']}: queue must be a name without spaces, not {queue!r}")

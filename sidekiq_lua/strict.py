@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 _SCALARS = frozenset((str, int, bool, type(None)))
@@ -19,42 +19,59 @@ def unsafe(args: list[Any]) -> str | None:
     """
     for position, value in enumerate(args):
         if type(value) not in _SCALARS:
-            found = _look(value, f"argument {position}", 1)
+            found = _look(value, f"argument {position}")
             if found:
                 return found
         elif type(value) is str and not value.isascii() and _has_surrogate(value):
-            return f"argument {position} holds a lone surrogate, which is not text: {value!r}"
+            return f"argument {position}{_wrong(value)}"
     return None
 
 
-def _look(value: Any, path: str, depth: int) -> str | None:
+def _look(argument: Any, name: str) -> str | None:
+    """Depth first, without recursion: what is nested to the limit would exceed Python's own."""
+    value = argument
+    levels: list[Iterator[tuple[Any, Any]]] = []
+    path: list[Any] = []
+    while True:
+        found = _wrong(value)
+        if found:
+            return f"{name}{''.join(f'[{key!r}]' for key in path)}{found}"
+        kind = type(value)
+        if kind is list or kind is dict:
+            if len(levels) == MAX_DEPTH:
+                return f"{name} is nested more than {MAX_DEPTH} levels deep"
+            levels.append(enumerate(value) if kind is list else iter(value.items()))
+            path.append(None)
+        while levels:
+            entry = next(levels[-1], None)
+            if entry is not None:
+                path[-1], value = entry
+                break
+            levels.pop()
+            path.pop()
+        else:
+            return None
+
+
+def _wrong(value: Any) -> str | None:
+    """What is wrong with a value by itself, whatever is in it."""
     kind = type(value)
     if kind in _SCALARS:
         if kind is str and not value.isascii() and _has_surrogate(value):
-            return f"{path} holds a lone surrogate, which is not text: {value!r}"
+            return f" holds a lone surrogate, which is not text: {_shorten(value)}"
         return None
     if kind is float:
-        return None if math.isfinite(value) else f"{path} is {value!r}, which JSON does not have"
-    if depth > MAX_DEPTH:
-        return f"{path} is nested more than {MAX_DEPTH} levels deep"
+        return None if math.isfinite(value) else f" is {value!r}, which JSON does not have"
     if kind is list:
-        return _first(((item, f"{path}[{n}]") for n, item in enumerate(value)), depth)
+        return None
     if kind is dict:
         for key in value:
             if type(key) is not str:
-                return f"{path} has the key {key!r}, a {type(key).__name__}; JSON has only text as keys"
+                return f" has the key {_shorten(key)}, a {type(key).__name__}; JSON has only text as keys"
             if not key.isascii() and _has_surrogate(key):
-                return f"{path} has the key {key!r} with a lone surrogate, which is not text"
-        return _first(((item, f"{path}[{key!r}]") for key, item in value.items()), depth)
-    return f"{path} is {_shorten(value)}, a {kind.__name__}; {_advice(kind)}"
-
-
-def _first(items: Iterable[tuple[Any, str]], depth: int) -> str | None:
-    for item, path in items:
-        found = _look(item, path, depth + 1)
-        if found:
-            return found
-    return None
+                return f" has the key {_shorten(key)} with a lone surrogate, which is not text"
+        return None
+    return f" is {_shorten(value)}, a {kind.__name__}; {_advice(kind)}"
 
 
 def _has_surrogate(text: str) -> bool:
@@ -66,7 +83,10 @@ def _has_surrogate(text: str) -> bool:
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # the refusal counts, not what is wrong with a stranger's repr
+        return f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import redis
 from redis import exceptions as theirs
 
 from ..clock import monotonic
 from ..errors import RedisRefused, RedisUnavailable
+from . import fault
 from .endpoint import Endpoint
 from .failures import CONNECTION, lost, unavailable
 from .running import Running
@@ -33,7 +33,7 @@ class BlockingMove:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._deadline = 0.0
-        self._connection: redis.Connection | None = None
+        self._connection: Any = None
 
     def arm(self, running: Running) -> None:
         """Send the move. Raises RedisUnavailable."""
@@ -41,6 +41,8 @@ class BlockingMove:
             connection = self._connected()
         except theirs.RedisError as error:
             raise unavailable(self._endpoint, error) from error
+        if fault.at:
+            fault.at("before", "BLMOVE")
         try:
             connection.send_packed_command(
                 [running.blocking_move(self.queue, self._timeout_s)], check_health=False
@@ -48,11 +50,13 @@ class BlockingMove:
         except CONNECTION as error:
             self.close()
             raise lost(self._endpoint, error, "BLMOVE") from error
+        if fault.at:
+            fault.at("sent", "BLMOVE")
         self.armed = True
         self.running = running
         self._deadline = monotonic() + self._timeout_s + _GRACE_S
 
-    def _connected(self) -> redis.Connection:
+    def _connected(self) -> Any:
         if self._connection is None or not self._connection.is_connected:
             self._connection = self._endpoint.connect(blocking_s=_GRACE_S)
             self._connection.connect()
@@ -80,6 +84,8 @@ class BlockingMove:
             raise lost(self._endpoint, error, "BLMOVE") from error
         except theirs.RedisError as error:
             raise RedisRefused(f"BLMOVE for queue {self.queue}: {error}") from error
+        if fault.at:
+            fault.at("after", "BLMOVE")
         return reply
 
     def patience(self) -> float:
@@ -101,5 +107,3 @@ class BlockingMove:
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = None
-
-

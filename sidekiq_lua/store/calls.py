@@ -18,6 +18,15 @@ T = TypeVar("T")
 Value = str | bytes | int
 
 
+# Its own annotation has a tuple of one word.
+_pack: Callable[[tuple[Value, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+
+
+def pack(*words: Value) -> bytes:
+    """One request as it goes over the wire."""
+    return _pack(words)
+
+
 def keep(reply: Any) -> Any:
     return reply
 
@@ -45,4 +54,4 @@ class Call(Generic[T]):
         """
         script = self.script
         command = "EVALSHA_RO" if script.reads_only else "EVALSHA"
-        return hiredis.pack_command((command, script.sha, len(self.keys), *self.keys, *self.argv))
+        return pack(command, script.sha, len(self.keys), *self.keys, *self.argv)

@@ -10,7 +10,6 @@ from .calls import Call
 from .keys import Keys
 from .scripts import library
 
-
 Total = Literal["processed", "failed"]
 
 
@@ -82,6 +81,9 @@ class Counters:
             process=keys.process(identity),
             signals=keys.signals(identity),
             crashes=keys.crashes("preflight"),
+            paused=keys.paused,
+            work=keys.work(identity),
+            fallen=keys.fallen(identity),
             lists=lists,
             read=read,
         )

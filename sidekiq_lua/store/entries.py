@@ -44,7 +44,7 @@ class Entries:
         )
 
     def promote(self, name: str, promotions: Sequence[Promotion], now: float) -> Call[list[int]]:
-        """Move at most 100 entries of `retry` or `schedule`: 1 moved, 0 gone, -1 a queue of the wrong type."""
+        """Move at most 100 entries of one set: 1 moved, 0 gone, -1 a queue of the wrong type."""
         queues = list(dict.fromkeys(p.queue for p in promotions if p.queue))
         place = {"": 0, **{queue: number for number, queue in enumerate(queues, 1)}}
         rest: list[str | bytes | int] = [*queues]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import exceptions as theirs
 
 from ..errors import (
@@ -12,6 +14,7 @@ from ..errors import (
     RedisUnavailable,
     ScriptError,
 )
+from .calls import Call
 from .endpoint import Endpoint
 from .scripts import Script
 
@@ -27,7 +30,7 @@ def unavailable(endpoint: Endpoint, error: Exception) -> RedisUnavailable:
 
 
 def lost(endpoint: Endpoint, error: Exception, what: str) -> RedisUnavailable:
-    """The connection broke after `what` was sent: a LostReply, unless the server said that it is not ready."""
+    """The connection broke after `what` was sent: a LostReply, unless the server said it is not ready."""
     if isinstance(error, theirs.BusyLoadingError):
         return unavailable(endpoint, error)
     return LostReply(f"Redis at {endpoint} did not answer {what}, which may have run: {_reason(error)}")
@@ -43,6 +46,17 @@ def refused(error: theirs.RedisError, script: Script) -> RedisError:
     if isinstance(error, theirs.ReadOnlyError | theirs.NoPermissionError | theirs.BusyLoadingError):
         return RedisRefused(f"{script.name}.lua: {text}")
     return ScriptError(f"{script.where(text)}: {text}")
+
+
+def denied(error: theirs.RedisError, command: str) -> RedisRefused:
+    """Redis answered a plain command with an error. redis-py cuts off the code of a denied one."""
+    code = "NOPERM " if isinstance(error, theirs.NoPermissionError) else ""
+    return RedisRefused(f"{command}: {code}{error}")
+
+
+def outcome(call: Call[Any], reply: Any) -> Any:
+    """What one call of many came to: its result, or the RedisError that it ended in."""
+    return refused(reply, call.script) if isinstance(reply, theirs.RedisError) else call.read(reply)
 
 
 def _reason(error: Exception) -> str:

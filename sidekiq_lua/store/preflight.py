@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..errors import NewerSchema, RedisError, RedisRefused, UnsupportedServer
+from ..errors import NewerSchema, RedisRefused, UnsupportedServer
 from ..version import SCHEMA_VERSION
 from . import Store
+from .calls import Value
 from .transport import Transport
 
 MINIMUM = (7, 0, 0)
+_TYPES = ("string", "list", "set", "zset", "hash", "stream")
 
 
 def check_server(transport: Transport, *, production: bool) -> list[str]:
@@ -20,17 +22,15 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
     """
     try:
         found = _info(transport)
-    except RedisError as error:
-        if "NOPERM" in str(error) or "unknown command" in str(error):
-            return [f"the server's version and eviction policy cannot be checked: {error}"]
-        raise
+    except RedisRefused as error:
+        return [f"the server's version and eviction policy cannot be checked: {error}"]
     version = found.get("redis_version", "")
     numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
     if numbers and numbers < MINIMUM:
         raise UnsupportedServer(
-            f"Redis {version} at {transport.endpoint} is too old: Redis 7.0 or Valkey 7.2, or newer, is needed"
+            f"Redis {version} at {transport.endpoint} is too old: Redis 7.0, Valkey 7.2 or newer is needed"
         )
-    if found.get("redis_mode") == "cluster":
+    if "cluster" in (found.get("redis_mode"), found.get("server_mode")):
         raise UnsupportedServer(
             f"{transport.endpoint} is a Redis Cluster, where Sidekiq's keys lie in different slots: "
             "use a standalone server or Sentinel"
@@ -39,8 +39,8 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
     if policy in ("", "noeviction"):
         return []
     sentence = (
-        f"Redis at {transport.endpoint} has the eviction policy {policy!r}, which deletes jobs when memory is "
-        "full: set maxmemory-policy noeviction"
+        f"Redis at {transport.endpoint} has the eviction policy {policy!r}, which deletes jobs when memory "
+        "is full: set maxmemory-policy noeviction"
     )
     if production:
         raise UnsupportedServer(sentence)
@@ -48,7 +48,7 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
 
 
 def _info(transport: Transport) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for section in ("server", "memory"):
         text = transport.command("INFO", section).decode("utf-8", "replace")
         found.update(line.split(":", 1) for line in text.splitlines() if ":" in line and line[0] != "#")
@@ -62,16 +62,30 @@ def check_access(transport: Transport, store: Store, identity: str, queues: Sequ
     """
     running = store.running(identity, "0.0")
     keys = store.keys
-    problems = transport.run(
-        store.counters.preflight(
-            identity, [key for queue in queues for key in (keys.queue(queue), running.list(queue))]
-        )
+    call = store.counters.preflight(
+        identity, [key for queue in queues for key in (keys.queue(queue), running.list(queue))]
     )
+    try:
+        problems = transport.run(call)
+    except RedisRefused:
+        # A key that the user may not even read stops the script, and Redis does not say which it was.
+        problems = [(str(key), "all access") for key in call.keys if not _readable(transport, key)]
+        if not problems:
+            raise
     if problems:
         listed = "; ".join(
-            f"{key}: it is a {what}" if what.islower() else f"{key}: {what} is denied" for key, what in problems
+            f"{key}: it is a {what}" if what in _TYPES else f"{key}: {what} is denied"
+            for key, what in problems
         )
         raise RedisRefused(f"this worker cannot do its work on {transport.endpoint}: {listed}")
+
+
+def _readable(transport: Transport, key: Value) -> bool:
+    try:
+        transport.command("TYPE", key)
+    except RedisRefused:
+        return False
+    return True
 
 
 def check_schema(transport: Transport, store: Store) -> None:

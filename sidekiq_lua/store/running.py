@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import hiredis
-
-from .calls import Call
+from .calls import Call, pack
 from .keys import Keys
 from .scripts import library
 
@@ -16,6 +14,10 @@ DAY_TTL_S = 157_680_000
 """How long a day's counters are kept: five years, as Sidekiq does."""
 FETCH_BYTES = 1_000_000
 """A fetch stops once it has taken this many bytes."""
+
+# `Running.list` hides the built-in inside the class.
+Payloads = list[bytes]
+Positions = list[int]
 
 
 class Fetched(NamedTuple):
@@ -25,8 +27,8 @@ class Fetched(NamedTuple):
     registered and nothing was done.
     """
 
-    jobs: list[tuple[str, bytes]] = []
-    gone: list[int] = []
+    jobs: list[tuple[str, bytes]] = []  # noqa: RUF012 -- nobody changes a reply
+    gone: list[int] = []  # noqa: RUF012
     problem: str = ""
     paused: frozenset[str] = frozenset()
     reaped: bool = False
@@ -194,7 +196,7 @@ class Running:
             read=lambda reply: Settled(reply[0] == 1, _text(reply[1])),
         )
 
-    def requeue(self, queue: str, raws: Sequence[bytes]) -> Call[list[int]]:
+    def requeue(self, queue: str, raws: Sequence[bytes]) -> Call[Positions]:
         """Put at most 100 jobs, oldest first, back; answers the positions of those that were gone."""
         return self._requeue(
             running=self.list(queue),
@@ -205,7 +207,7 @@ class Running:
             read=lambda reply: [n - 1 for n in reply],
         )
 
-    def held(self, queue: str, skip: int = 0, n: int = 100) -> Call[list[bytes]]:
+    def held(self, queue: str, skip: int = 0, n: int = 100) -> Call[Payloads]:
         """One page of what this owner holds from a queue, oldest first."""
         return self._held(
             running=self.list(queue), skip=skip, n=n, bytes=FETCH_BYTES, read=lambda reply: reply[1]
@@ -213,10 +215,9 @@ class Running:
 
     def blocking_move(self, queue: str, timeout_s: float) -> bytes:
         """The one move that is not a script, packed: wait for a job of one queue for so many seconds."""
-        words = ("BLMOVE", self._keys.queue(queue), self.list(queue), "RIGHT", "LEFT", f"{timeout_s:g}")
-        return hiredis.pack_command(words)
+        return pack("BLMOVE", self._keys.queue(queue), self.list(queue), "RIGHT", "LEFT", f"{timeout_s:g}")
 
-    def _pairs(self, queues: Iterable[str]) -> list[str]:
+    def _pairs(self, queues: Iterable[str]) -> Sequence[str]:
         return [key for queue in queues for key in (self._keys.queue(queue), self.list(queue))]
 
     def _counters(self, day: str) -> dict[str, str]:

@@ -6,17 +6,17 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import redis
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisError, RedisUnavailable
+from ..errors import RedisRefused, RedisUnavailable
+from . import fault
 from .calls import Call
 from .endpoint import Endpoint
-from .failures import CONNECTION, lost, refused, unavailable
+from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .scripts import Script
 
 T = TypeVar("T")
@@ -40,12 +40,12 @@ class Transport:
         _TRANSPORTS.add(self)
 
     def _forget_connections(self) -> None:
-        self._idle: deque[tuple[redis.Connection, float]] = deque()
+        self._idle: deque[tuple[Any, float]] = deque()
         self._slots = threading.BoundedSemaphore(self.size)
 
     # -- connections --------------------------------------------------------------------
 
-    def _take(self) -> redis.Connection:
+    def _take(self) -> Any:
         if self._closed:
             raise RedisUnavailable(f"the client of {self.endpoint} was closed")
         if not self._slots.acquire(blocking=False) and not self._slots.acquire(timeout=self._wait_s):
@@ -67,7 +67,7 @@ class Transport:
             self._slots.release()
             raise
 
-    def _open(self, connection: redis.Connection) -> None:
+    def _open(self, connection: Any) -> None:
         try:
             connection.connect()
         except CONNECTION as error:
@@ -75,7 +75,7 @@ class Transport:
         except theirs.RedisError as error:
             raise RedisUnavailable(f"Redis at {self.endpoint} refused the login: {error}") from error
 
-    def _give(self, connection: redis.Connection) -> None:
+    def _give(self, connection: Any) -> None:
         if connection.is_connected and not self._closed:
             self._idle.append((connection, monotonic()))
         else:
@@ -106,7 +106,7 @@ class Transport:
             self._give(connection)
         return call.read(reply)
 
-    def _again(self, connection: redis.Connection, script: Script, packed: bytes) -> Any:
+    def _again(self, connection: Any, script: Script, packed: bytes) -> Any:
         connection.disconnect()
         self._open(connection)
         try:
@@ -114,62 +114,112 @@ class Transport:
         except CONNECTION as error:
             raise lost(self.endpoint, error, script.name) from error
 
-    def _exchange(self, connection: redis.Connection, script: Script, packed: bytes) -> Any:
+    def _exchange(self, connection: Any, script: Script, packed: bytes) -> Any:
+        if fault.at:
+            fault.at("before", script.name)
         connection.send_packed_command([packed], check_health=False)
+        if fault.at:
+            fault.at("sent", script.name)
         try:
-            return connection.read_response(disable_decoding=True)
+            reply = connection.read_response(disable_decoding=True)
         except theirs.NoScriptError:
             connection.send_command("SCRIPT", "LOAD", script.text)
             connection.read_response()
             connection.send_packed_command([packed], check_health=False)
-            return connection.read_response(disable_decoding=True)
+            reply = connection.read_response(disable_decoding=True)
+        if fault.at:
+            fault.at("after", script.name)
+        return reply
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
 
-        Raises RedisUnavailable when nothing was sent, LostReply when some may have run.
+        Raises RedisUnavailable when nothing was sent, LostReply when some may have run, and RedisRefused
+        when the scripts could not be loaded.
         """
         if not calls:
             return []
         connection = self._take()
         try:
-            self._load(connection, calls)
-            connection.send_packed_command([call.packed() for call in calls], check_health=False)
-            results = [self._result(connection, call) for call in calls]
+            replies = self._exchange_many(connection, calls)
+            unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
+            if unsent:
+                connection.disconnect()
+                self._open(connection)
+                again = self._exchange_many(connection, [calls[n] for n in unsent])
+                for n, reply in zip(unsent, again, strict=True):
+                    replies[n] = reply
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
+        except theirs.ResponseError as error:
+            raise RedisRefused(f"the scripts could not be loaded: {error}") from error
         except BaseException:
             connection.disconnect()
             raise
         finally:
             self._give(connection)
-        return results
+        return [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
 
-    def _load(self, connection: redis.Connection, calls: Sequence[Call[Any]]) -> None:
-        """NOSCRIPT in a pipeline would reorder it, so unknown scripts are loaded first."""
+    def _exchange_many(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+        """The replies, or the exceptions that they are."""
         scripts = {call.script.sha: call.script for call in calls}
+        try:
+            self._load(connection, scripts)
+        except CONNECTION:
+            connection.disconnect()
+            self._open(connection)
+            try:
+                self._load(connection, scripts)
+            except CONNECTION as error:
+                raise unavailable(self.endpoint, error) from error
+        names = "+".join(call.script.name for call in calls) if fault.at else ""
+        if fault.at:
+            fault.at("before", names)
+        connection.send_packed_command([call.packed() for call in calls], check_health=False)
+        if fault.at:
+            fault.at("sent", names)
+        replies = [self._reply(connection) for _ in calls]
+        if fault.at:
+            fault.at("after", names)
+        return replies
+
+    def _load(self, connection: Any, scripts: Mapping[str, Script]) -> None:
+        """NOSCRIPT in a pipeline would reorder it, so unknown scripts are loaded first."""
         connection.send_command("SCRIPT", "EXISTS", *scripts)
         for known, script in zip(connection.read_response(), scripts.values(), strict=True):
             if not known:
                 connection.send_command("SCRIPT", "LOAD", script.text)
                 connection.read_response()
 
-    def _result(self, connection: redis.Connection, call: Call[Any]) -> Any:
+    def _reply(self, connection: Any) -> Any:
         try:
-            return call.read(connection.read_response(disable_decoding=True))
+            return connection.read_response(disable_decoding=True)
         except theirs.ResponseError as error:
-            return refused(error, call.script)
+            return error
 
-    def command(self, *words: str | bytes | int) -> Any:
-        """One plain command, for what scripts cannot do: PING, TIME, INFO, CONFIG GET, ACL."""
+    def command(self, name: str, *words: str | bytes | int) -> Any:
+        """One plain command, for what scripts cannot do: PING, TIME, INFO, CONFIG GET, ACL.
+
+        Raises RedisUnavailable, LostReply or RedisRefused.
+        """
         connection = self._take()
         try:
-            connection.send_command(*words)
-            return connection.read_response(disable_decoding=True)
+            if fault.at:
+                fault.at("before", name)
+            connection.send_command(name, *words)
+            if fault.at:
+                fault.at("sent", name)
+            reply = connection.read_response(disable_decoding=True)
+            if fault.at:
+                fault.at("after", name)
+            return reply
         except CONNECTION as error:
-            raise lost(self.endpoint, error, str(words[0])) from error
-        except theirs.RedisError as error:
-            raise RedisError(f"{words[0]}: {error}") from error
+            raise lost(self.endpoint, error, name) from error
+        except theirs.ResponseError as error:
+            raise denied(error, name) from error
+        except BaseException:
+            connection.disconnect()
+            raise
         finally:
             self._give(connection)
 
@@ -180,7 +230,7 @@ class Transport:
             self._idle.pop()[0].disconnect()
 
 
-def _is_stale(connection: redis.Connection) -> bool:
+def _is_stale(connection: Any) -> bool:
     try:
         return bool(connection.can_read(0))
     except CONNECTION:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisError, RedisUnavailable
+from ..errors import RedisError, RedisRefused, RedisUnavailable
+from . import fault
 from .calls import Call
 from .endpoint import Endpoint
-from .failures import CONNECTION, lost, refused, unavailable
+from .failures import CONNECTION, lost, outcome, refused, unavailable
 from .scripts import Script
 
 T = TypeVar("T")
@@ -46,26 +47,30 @@ class AsyncTransport:
             raise RedisError(
                 "this AsyncClient belongs to another event loop: make one AsyncClient for each loop"
             )
-        if self._slots.locked():
+        if not self._slots.locked():
+            await self._slots.acquire()
+        else:
             try:
-                await asyncio.wait_for(self._slots.acquire(), self._wait_s)
+                async with asyncio.timeout(self._wait_s):
+                    await self._slots.acquire()
             except TimeoutError:
                 raise RedisUnavailable(
                     f"no free connection to {self.endpoint} within {self._wait_s} s: all {self.size} are in "
                     "use; raise pool_size"
                 ) from None
-        else:
-            await self._slots.acquire()
+        connection: Any = None
         try:
             while self._idle:
                 connection, since = self._idle.pop()
                 if monotonic() - since < _IDLE_CHECK_S or not await _is_stale(connection):
                     return connection
-                await connection.disconnect()
+                await connection.disconnect(nowait=True)
             connection = self.endpoint.connect_async()
             await self._open(connection)
             return connection
         except BaseException:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
             self._slots.release()
             raise
 
@@ -116,42 +121,84 @@ class AsyncTransport:
             raise lost(self.endpoint, error, script.name) from error
 
     async def _exchange(self, connection: Any, script: Script, packed: bytes) -> Any:
+        if fault.at:
+            fault.at("before", script.name)
         await connection.send_packed_command([packed], check_health=False)
+        if fault.at:
+            fault.at("sent", script.name)
         try:
-            return await connection.read_response(disable_decoding=True)
+            reply = await connection.read_response(disable_decoding=True)
         except theirs.NoScriptError:
             await connection.send_command("SCRIPT", "LOAD", script.text)
             await connection.read_response()
             await connection.send_packed_command([packed], check_health=False)
-            return await connection.read_response(disable_decoding=True)
+            reply = await connection.read_response(disable_decoding=True)
+        if fault.at:
+            fault.at("after", script.name)
+        return reply
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Run calls in order in one round trip: for each its result, or the RedisError it ended in."""
+        """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
+
+        Raises what :meth:`.transport.Transport.run_many` raises.
+        """
         if not calls:
             return []
         connection = await self._take()
         try:
-            scripts = {call.script.sha: call.script for call in calls}
-            await connection.send_command("SCRIPT", "EXISTS", *scripts)
-            for known, script in zip(await connection.read_response(), scripts.values(), strict=True):
-                if not known:
-                    await connection.send_command("SCRIPT", "LOAD", script.text)
-                    await connection.read_response()
-            await connection.send_packed_command([call.packed() for call in calls], check_health=False)
-            return [await self._result(connection, call) for call in calls]
+            replies = await self._exchange_many(connection, calls)
+            unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
+            if unsent:
+                await connection.disconnect(nowait=True)
+                await self._open(connection)
+                again = await self._exchange_many(connection, [calls[n] for n in unsent])
+                for n, reply in zip(unsent, again, strict=True):
+                    replies[n] = reply
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
+        except theirs.ResponseError as error:
+            raise RedisRefused(f"the scripts could not be loaded: {error}") from error
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         finally:
             await self._give(connection)
+        return [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
 
-    async def _result(self, connection: Any, call: Call[Any]) -> Any:
+    async def _exchange_many(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+        scripts = {call.script.sha: call.script for call in calls}
         try:
-            return call.read(await connection.read_response(disable_decoding=True))
+            await self._load(connection, scripts)
+        except CONNECTION:
+            await connection.disconnect(nowait=True)
+            await self._open(connection)
+            try:
+                await self._load(connection, scripts)
+            except CONNECTION as error:
+                raise unavailable(self.endpoint, error) from error
+        names = "+".join(call.script.name for call in calls) if fault.at else ""
+        if fault.at:
+            fault.at("before", names)
+        await connection.send_packed_command([call.packed() for call in calls], check_health=False)
+        if fault.at:
+            fault.at("sent", names)
+        replies = [await self._reply(connection) for _ in calls]
+        if fault.at:
+            fault.at("after", names)
+        return replies
+
+    async def _load(self, connection: Any, scripts: Mapping[str, Script]) -> None:
+        await connection.send_command("SCRIPT", "EXISTS", *scripts)
+        for known, script in zip(await connection.read_response(), scripts.values(), strict=True):
+            if not known:
+                await connection.send_command("SCRIPT", "LOAD", script.text)
+                await connection.read_response()
+
+    async def _reply(self, connection: Any) -> Any:
+        try:
+            return await connection.read_response(disable_decoding=True)
         except theirs.ResponseError as error:
-            return refused(error, call.script)
+            return error
 
     async def close(self) -> None:
         """Close every idle connection."""
@@ -161,6 +208,9 @@ class AsyncTransport:
 
 
 async def _is_stale(connection: Any) -> bool:
+    # A loop that was blocked meanwhile sees in one turn that the socket was closed, and tells in the next.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     try:
         return bool(await connection.can_read())
     except CONNECTION:

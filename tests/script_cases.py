@@ -1,0 +1,91 @@
+"""One ordinary call of every script, and the keyspace that it finds; a new script gets a line here."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from keyspace import BURIAL, DAY, ME, MINE, NOW, REGISTERED, RUNNING, RUNNING_LOW, STORE, job
+
+from sidekiq_lua.store.calls import Call
+from sidekiq_lua.store.entries import Promotion
+from sidekiq_lua.store.owners import Orphan
+from sidekiq_lua.store.scripts import library
+
+
+class Case(NamedTuple):
+    call: Call[Any]
+    found: dict[str, Any]
+    removes: tuple[int, ...] = ()
+    """The numbers of jobs that are over when the call was carried out."""
+
+
+QUEUES = ["default", "low"]
+WAITING = {"queue:default": [job(12), job(11)], "queue:low": [job(13)]}
+HELD = {RUNNING: [job(3), job(2), job(1)], RUNNING_LOW: [job(4)]}
+OTHERS = {"dead": [(job(21), NOW - 1)], "retry": [(job(22), NOW - 2)], "schedule": [(job(23), NOW - 3)]}
+HEARTBEAT = {ME.identity: {"info": "{}", "busy": "1"}, "processes": {ME.identity, "gone:1:x"}}
+
+KEYS = STORE.keys
+_FAILED = job(1, ',"retry_count":0')
+_owners, _processes, _queues = STORE.owners, STORE.processes, STORE.queues
+
+CASES: dict[str, Case] = {
+    "ack": Case(MINE.ack([("default", job(1)), ("low", job(4))], DAY), HELD, (1, 4)),
+    "ack_and_fetch": Case(
+        MINE.ack_and_fetch(QUEUES, 3, [("default", job(1))], DAY), {**REGISTERED, **HELD, **WAITING}, (1,)
+    ),
+    "admit": Case(MINE.admit("default", job(1)), {**REGISTERED, **HELD, **WAITING, "paused": {"default"}}),
+    "alive": Case(_owners.alive([ME.identity, "gone:1:x"]), HEARTBEAT),
+    "announce": Case(STORE.counters.announce(), {"lua:scripts": {"schema": "1"}}),
+    "beat": Case(
+        _processes.beat(ME.identity, [ME], 60, {"info": "{}", "busy": 1}, {"tid": "{}"}),
+        {**REGISTERED, **HELD, **HEARTBEAT, f"{ME.identity}-signals": [b"TERM", b"TSTP"]},
+    ),
+    "bury": Case(MINE.bury("default", job(1), _FAILED, BURIAL, DAY), {**HELD, **OTHERS}),
+    "drop": Case(MINE.drop("default", job(1), DAY), HELD, (1,)),
+    "due": Case(STORE.entries.due(NOW, 10, {}), OTHERS),
+    "fall": Case(
+        library()["fall"].call(
+            process=KEYS.process(ME.identity),
+            work=KEYS.work(ME.identity),
+            fallen=KEYS.fallen(ME.identity),
+            ttl=60,
+            running=["", "1"],
+        ),
+        {**HEARTBEAT, **HELD, f"{ME.identity}:work": {"tid": "{}"}},
+    ),
+    "fallen": Case(_owners.fallen(ME.identity), {f"lua:fallen:{ME.identity}": {"", "1"}}),
+    "fetch": Case(MINE.fetch(QUEUES, 2), {**REGISTERED, **WAITING}),
+    "forget": Case(_owners.forget(ME), REGISTERED),
+    "held": Case(MINE.held("default"), HELD),
+    "keep_alive": Case(
+        library()["keep_alive"].call(process=KEYS.process(ME.identity), work=KEYS.work(ME.identity), ttl=60),
+        HEARTBEAT,
+    ),
+    "leave": Case(_processes.leave(ME), {**REGISTERED, **HEARTBEAT, f"{ME.identity}:work": {"tid": "{}"}}),
+    "members": Case(_queues.names(), {"queues": {"default", "low"}}),
+    "owners": Case(_owners.page(), REGISTERED),
+    "preflight": Case(STORE.counters.preflight(ME.identity, [RUNNING, "queue:default"]), {**HELD, **WAITING}),
+    "process_info": Case(_processes.info([ME.identity]), HEARTBEAT),
+    "promote": Case(
+        STORE.entries.promote("schedule", [Promotion(job(23), "low", job(23)), Promotion(job(24), "")], NOW),
+        {**WAITING, "schedule": [(job(23), NOW - 3), (job(24), NOW)]},
+        (24,),
+    ),
+    "prune": Case(_processes.prune([ME.identity, "gone:1:x"]), HEARTBEAT),
+    "push": Case(_queues.push("default", [job(31), job(32)]), WAITING),
+    "queue_sizes": Case(_queues.sizes(QUEUES), {**WAITING, "paused": {"low"}}),
+    "recover": Case(
+        _owners.recover(
+            ME, "default", [Orphan(job(1), "1", True, _FAILED), Orphan(job(2), "2", True, b"")], 3, 60, BURIAL
+        ),
+        {**HELD, **WAITING, **OTHERS, "lua:crashes:1": "2"},
+    ),
+    "register": Case(_owners.register(ME), {}),
+    "requeue": Case(MINE.requeue("default", [job(1), job(2)]), {**HELD, **WAITING}),
+    "reset_stats": Case(STORE.counters.reset(["processed"]), {"stat:processed": "5"}),
+    "retry": Case(MINE.retry("default", job(1), _FAILED, NOW, DAY), {**HELD, **OTHERS}),
+    "schedule": Case(_queues.schedule([(NOW, job(31))]), OTHERS),
+    "signal": Case(_processes.signal(ME.identity, "TERM"), {}),
+    "stats": Case(STORE.counters.totals(), {**OTHERS, **HEARTBEAT, "stat:processed": "5"}),
+}
