@@ -1,0 +1,45 @@
+"""Errors as one line on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Session:
+    """What one run of the command line was asked for."""
+
+    def __init__(self) -> None:
+        self.verbose = False
+        self.command = "sidekiq-lua"
+        self.prints_answers = True
+        """Whether the command has failed if its output could not be written."""
+
+    def fail(self, error: BaseException) -> None:
+        """Say what went wrong, in one line; with `verbose`, after the traceback."""
+        from .place import full, sentence
+
+        if self.verbose:
+            complain(full(error))
+        complain(describe(self.command, sentence(error)))
+
+
+def describe(command: str, text: str) -> str:
+    """`command: text`, in one line that no control character can break."""
+    line = " / ".join(part.strip() for part in text.splitlines() if part.strip())
+    return f"{command}: {printable(line)}"
+
+
+def printable(text: str) -> str:
+    """The text with control characters and the like spelt out, for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def complain(text: str) -> None:
+    """Write to standard error, if there is one: the exit code tells the rest."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,59 @@
+"""Signals as something to read: a handler interrupts any line of any code, so ours do nothing at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+from typing import Any
+
+
+class Signals:
+    """From now until the process ends, each of the named signals leaves its number in a socket.
+
+    For the main thread, once in a process. A process that is forked gets the former handlers back: it would
+    else put its own signals into its parent's socket.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        numbers = [signal.Signals[f"SIG{name}"] for name in names]
+        self._former: dict[int, Any] = {number: signal.signal(number, _nothing) for number in numbers}
+        self._masks = threading.local()
+        os.register_at_fork(before=self._hold, after_in_parent=self._let, after_in_child=self._give_back)
+
+    def wake(self) -> None:
+        """Let `read` answer; from any thread."""
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            return  # it is full of news already
+
+    def read(self) -> list[str]:
+        """Wait for signals or for `wake`; the names without SIG, each once if several came at once."""
+        numbers = dict.fromkeys(self._reader.recv(4096))
+        return [signal.Signals(number).name[3:] for number in numbers if number in self._former]
+
+    # -- forks --------------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        # A child may get a signal before its first line runs, with our handlers still in place.
+        self._masks.former = signal.pthread_sigmask(signal.SIG_BLOCK, self._former)
+
+    def _let(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._masks.former)
+
+    def _give_back(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._former.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._former = {}
+        self._let()
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Python has written the number into the socket before it calls this."""

@@ -1,0 +1,35 @@
+"""How numbers and times are printed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def utc(epoch_s: float) -> str:
+    """2026-11-24 02:56:12."""
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def since(epoch_s: float, now_s: float) -> str:
+    """2026-11-24 02:56:12 +0000 (3 minutes ago)."""
+    return f"{utc(epoch_s)} +0000 ({ago(now_s - epoch_s)})"
+
+
+def ago(elapsed_s: float) -> str:
+    """How long ago, in words."""
+    minutes, hours = int(elapsed_s // 60), int(elapsed_s // 3600)
+    if minutes < 1:
+        return "just now"
+    if hours < 1:
+        return "a minute ago" if minutes == 1 else f"{minutes} minutes ago"
+    return "an hour ago" if hours == 1 else f"{hours} hours ago"
+
+
+def wrapped(items: list[str], indent: int, width: int = 80) -> str:
+    """The items joined with `; `, broken where a line would be too long, later lines indented."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and indent + len(lines[-1]) + len(item) > width:
+            lines.append("")
+        lines[-1] += f"{item}; "
+    return ("\n" + " " * indent).join(line.rstrip() for line in lines).removesuffix(";")

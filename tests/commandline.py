@@ -1,0 +1,147 @@
+"""The command line as a user has it: a process of its own, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from waiting import wait_until
+
+ROOT = Path(__file__).parents[1]
+READY = "Starting processing"
+
+JOBS = """
+    from sidekiq_lua import Job, sidekiq
+
+    def note(text):
+        sidekiq.transport().command("RPUSH", "notes", text)
+
+    class Note(Job):
+        def perform(self, text):
+            note(text)
+
+    class Gate(Job):
+        def perform(self, seconds):
+            note("inside")
+            sidekiq.transport().command("BLPOP", "gate", seconds)
+            note("through")
+"""
+"""A job that notes a text in the list `notes`, and one that waits there until something is in `gate`."""
+
+
+class CommandLine:
+    """Runs `sidekiq-lua` in `directory` against the server at `url`."""
+
+    def __init__(self, directory: Path, url: str | None, stack: ExitStack) -> None:
+        self.directory = directory
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+            "PYTHONPATH": str(ROOT),
+            "SIDEKIQ_LUA_HOME": str(directory / "home"),
+        }
+        if url:
+            self.env["REDIS_URL"] = url
+        self._stack = stack
+
+    def write(self, name: str, text: str) -> Path:
+        """A file in the directory."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    def run(self, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that ends by itself."""
+        return subprocess.run(
+            [sys.executable, "-m", "sidekiq_lua", *args],
+            cwd=self.directory,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def start(self, *args: str, ready: str = READY, stdout: int | None = None, **env: str) -> Running:
+        """Start one that goes on, and wait for a line of its output; it is killed when the test ends."""
+        command = [sys.executable, "-m", "sidekiq_lua", *args]
+        started = Running(command, self.directory, {**self.env, **env}, stdout)
+        self._stack.callback(started.kill)
+        if ready:
+            started.wait_for(ready)
+        return started
+
+
+class Running:
+    """A command that goes on; its output is collected in a file."""
+
+    def __init__(self, command: list[str], directory: Path, env: dict[str, str], stdout: int | None) -> None:
+        self._output = directory / f"output-{len(list(directory.glob('output-*')))}"
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, cwd=directory, env=env, stdin=subprocess.DEVNULL,
+                stdout=output if stdout is None else stdout, stderr=output,
+            )  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text("utf-8")
+
+    def wait_for(self, text: str) -> None:
+        """Until `text` was printed; fails if the process ends before."""
+
+        def printed() -> bool:
+            ended = self.process.poll() is not None
+            if text in self.output:
+                return True
+            assert not ended, f"it ended with {self.process.returncode} before {text!r}:\n{self.output}"
+            return False
+
+        wait_until(printed, 20, f"{text!r} in the output")
+
+    def signal(self, name: str) -> None:
+        self.process.send_signal(signal.Signals[f"SIG{name}"])
+
+    def end(self, seconds: float = 20) -> int:
+        """The exit code, which must come by itself."""
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def make_cli(tmp_path: Path) -> Iterator[Callable[[str | None], CommandLine]]:
+    """A command line for the server at a URL, or for none."""
+    with ExitStack() as stack:
+
+        def make(url: str | None) -> CommandLine:
+            return CommandLine(tmp_path, url, stack)
+
+        yield make
+
+
+@pytest.fixture
+def cli(make_cli: Callable[[str | None], CommandLine], url: str) -> CommandLine:
+    """A command line for the shared server."""
+    return make_cli(url)
+
+
+@pytest.fixture
+def nowhere(make_cli: Callable[[str | None], CommandLine]) -> CommandLine:
+    """A command line for a server that is not there."""
+    return make_cli("redis://127.0.0.1:1/0")
+
+
+def notes(redis: Any) -> list[str]:
+    """What jobs have noted."""
+    return [text.decode() for text in redis.lrange("notes", 0, -1)]
