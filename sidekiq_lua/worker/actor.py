@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 
+from ..errors import RedisUnavailable
 from .failure import ErrorReporter
 
 _AFTER_ERROR_S = 5.0
@@ -47,9 +48,14 @@ class Actor(ABC):
 
     def _run(self) -> None:
         pause = self.first_pause()
+        away = False
         while not self._stop.wait(pause):
             try:
                 pause = self.step()
+                away = False
             except Exception as error:
-                self._errors.report(error, {"context": f"the {self.name} failed, it goes on"})
+                # That Redis is away is told once, not every few seconds.
+                if not (away and isinstance(error, RedisUnavailable)):
+                    self._errors.report(error, {"context": f"the {self.name} failed, it goes on"})
+                away = isinstance(error, RedisUnavailable)
                 pause = _AFTER_ERROR_S

@@ -132,8 +132,7 @@ class Exchange:
             self.paused = fetched.paused
         self._settled(done, fetched)
         new = [Delivery(queue, raw, running) for queue, raw in fetched.jobs]
-        self.ownership.held.update(new)
-        self.ready.extend(new)
+        self._take_on(new)
         if room:
             self._plenty = len(new) >= room
             if not self._plenty:
@@ -263,7 +262,17 @@ class Exchange:
         after(settled)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
-        """Put jobs back in their queues; answers how many went. Raises RedisError."""
+        """Put jobs back in their queues; answers how many went.
+
+        Raises RedisError; which of them went is found out by reconciling then.
+        """
+        try:
+            return self._give_back(deliveries)
+        except RedisError:
+            self.ownership.held.difference_update(deliveries)
+            raise
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> int:
         went = 0
         for running, queue in dict.fromkeys((d.running, d.queue) for d in deliveries):
             mine = [d for d in deliveries if d.running is running and d.queue == queue]
@@ -333,6 +342,13 @@ class Exchange:
         while page := self._transport.run(running.held(queue, len(raws))):
             raws += page
         new = self.ownership.unknown(before, running, queue, raws)
-        self.ownership.held.update(new)
-        self.ready.extend(new)
+        self._take_on(new)
         return len(new)
+
+    def _take_on(self, new: list[Delivery]) -> None:
+        """Start these jobs, or give them back if this process has become quiet meanwhile."""
+        self.ownership.held.update(new)
+        if self.quiet:
+            self.give_back(new)
+        else:
+            self.ready.extend(new)

@@ -81,7 +81,7 @@ class FailureHandler(ErrorReporter):
         )
         self._exchange.settle(delivery, call, lambda settled: self.report(error, context))
 
-    def internal(self, delivery: Delivery, error: Exception) -> None:
+    def internal(self, delivery: Delivery, error: BaseException) -> None:
         """Something beside the job failed while it was handled: it goes to the dead set as it is."""
         text = delivery.raw.decode("utf-8", "backslashreplace")
         self.report(error, {"context": "Internal exception!", "jobstr": text})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clock import monotonic
 from ..context import Context, tid
-from ..errors import UnknownJobClass, UnparsablePayload
+from ..errors import Shutdown, UnknownJobClass, UnparsablePayload
 from ..execution import await_job, call_job, make_job
 from ..job import JobBase
 from ..log import JobLogger
@@ -55,7 +55,9 @@ class Processor:
         """Run one job in this thread, or hand it to the event loop. Raises Shutdown only."""
         try:
             self._process(delivery)
-        except Exception as error:
+        except Shutdown:
+            raise
+        except BaseException as error:
             self._failures.internal(delivery, error)
 
     def _process(self, delivery: Delivery) -> None:
@@ -147,7 +149,7 @@ class Processor:
             return
         try:
             self._failures.failed(delivery, job_class, error)
-        except Exception as problem:
+        except BaseException as problem:
             self._failures.internal(delivery, problem)
         self._log.fail(elapsed)
         self._failures.report(

@@ -240,3 +240,17 @@ def test_a_job_that_cannot_be_written_again_is_buried_as_it_was(app, run, redis,
     redis.lpush("queue:default", raw)
     run(app)
     assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [raw]
+
+
+def test_a_hook_that_wants_to_end_the_program_ends_nothing(app, run, redis, failing, errors):
+    def leave(count, error, payload):
+        raise SystemExit(1)
+
+    job = failing()
+    job.retry_in(leave)
+    raw = job.perform_async()
+    run(app)
+    (dead,) = wait_until(lambda: redis.zrange("dead", 0, -1))
+    assert load(dead)["jid"] == raw
+    wait_until(lambda: "Internal exception!" in [context["context"] for _, context, _ in errors])
+    assert not list(redis.scan_iter("lua:running:*"))
