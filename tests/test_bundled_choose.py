@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from servers import Server
 
-from sidekiq_lua.bundled import BundledServer, choose_server, mask
+from sidekiq_lua.bundled import BundledServer, choose_server
 from sidekiq_lua.bundled.home import Home
 from sidekiq_lua.errors import BundledServerError, ConfigurationError, RedisUnavailable
+from sidekiq_lua.urls import mask
 
 Choose = Callable[..., tuple[str, str]]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 FLOORS: list[set[str]] = [
-    {"version", "errors", "clock", "context", "formatters", "log"}
+    {"version", "errors", "clock", "context", "formatters", "log", "urls"}
     | {"middleware", "options", "payload", "strict", "timing"},
     {"store"},
     {"config", "bundled"},

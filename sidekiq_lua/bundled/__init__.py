@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .binary import Binary, find_binary
-    from .choose import choose_server, mask
+    from .choose import choose_server
     from .server import BundledServer, Status, refuse_in_production
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "Status",
     "choose_server",
     "find_binary",
-    "mask",
     "refuse_in_production",
 ]
 
@@ -27,7 +26,6 @@ _HOMES = {
     "Binary": "binary",
     "find_binary": "binary",
     "choose_server": "choose",
-    "mask": "choose",
     "BundledServer": "server",
     "Status": "server",
     "refuse_in_production": "server",

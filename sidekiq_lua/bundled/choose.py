@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from ..errors import BundledServerError, ConfigurationError, RedisUnavailable
+from ..urls import mask
 from .resp import Answer, ask
 from .server import BundledServer, refuse_in_production
 
@@ -69,20 +69,6 @@ def choose_server(
         return bundled.start(), _bundled_reason(bundled, "started, no other is named")
     except BundledServerError as error:
         raise RedisUnavailable(f"no Redis: {tried}, and {error}; or set REDIS_URL") from error
-
-
-def mask(url: str) -> str:
-    """The URL with every password in it as `***`; for logs, errors and process titles.
-
-    Takes too much rather than too little of a malformed URL.
-    """
-    url = re.sub(
-        r"^([a-z][a-z0-9+.-]*://|(?!\w+://))([^:@/?#]*):.*@",
-        r"\1\2:***@",
-        url,
-        flags=re.DOTALL | re.IGNORECASE,
-    )
-    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
 
 
 def _named(explicit: str | None, environ: Mapping[str, str]) -> tuple[str, str] | None:

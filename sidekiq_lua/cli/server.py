@@ -36,7 +36,7 @@ def _server() -> BundledServer:
 @command.command(context_settings=CONTEXT)
 def status() -> int:
     """Say whether it runs; the exit code is 1 if it does not."""
-    from ..bundled import mask
+    from ..urls import mask
 
     found = _server().status()
     if found.url is None or found.started_at is None:
@@ -56,8 +56,9 @@ def status() -> int:
 @click.option("-e", "--environment", metavar="NAME", help="Default: SIDEKIQ_ENV, APP_ENV, else development.")
 def start(environment: str | None) -> None:
     """Start it if it does not run; it is refused in production."""
-    from ..bundled import mask, refuse_in_production
+    from ..bundled import refuse_in_production
     from ..config.surroundings import environment_name
+    from ..urls import mask
 
     refuse_in_production(environment or environment_name(os.environ))
     server = _server()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 
 from ..errors import ConfigurationError
+from ..urls import mask
 
 # redis-py does not annotate it.
 parse_url: Callable[[str], dict[str, Any]] = _parse_url
@@ -106,9 +106,3 @@ class Endpoint:
     def __str__(self) -> str:
         """The URL without its password, for logs and errors."""
         return mask(self.url)
-
-
-def mask(url: str) -> str:
-    """A URL with every password in it replaced by ***; of a malformed one rather more than too little."""
-    url = re.sub(r"(^|://)([^:@/?#]*):(?!//).*@", r"\1\2:***@", url, count=1, flags=re.DOTALL)
-    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url)

@@ -14,8 +14,8 @@ from keyspace import STORE, contents, job
 
 from sidekiq_lua.errors import ConfigurationError, RedisUnavailable
 from sidekiq_lua.store import AsyncTransport, Endpoint, Transport
-from sidekiq_lua.store.endpoint import mask
 from sidekiq_lua.store.preflight import check_server
+from sidekiq_lua.urls import mask
 
 Connect = Callable[..., Transport]
 PUSH = STORE.queues.push("default", [job("größe")])
