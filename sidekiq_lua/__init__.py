@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .async_client import AsyncClient
     from .config import Config
     from .context import Context
-    from .instance import Client, Job, Sidekiq, Stats, sidekiq
+    from .instance import AsyncClient, Client, Job, Sidekiq, Stats, sidekiq
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
@@ -50,7 +49,7 @@ _HOME = {
     "Config": "config",
     "JobOptions": "job",
     "Client": "instance",
-    "AsyncClient": "async_client",
+    "AsyncClient": "instance",
     "Chain": "middleware",
     "Runner": "worker.runner",
     "Stats": "instance",

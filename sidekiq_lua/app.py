@@ -7,9 +7,10 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import new_class
 from typing import Any, TypeVar
 
-from .async_client import AsyncClient
+from .async_client import BaseAsyncClient
 from .bundled.choose import choose_server
 from .bundled.server import BundledServer
 from .client import BaseClient
@@ -17,7 +18,7 @@ from .clock import Clock
 from .config import Config
 from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
-from .job import JobBase
+from .job import JobBase, P
 from .log import SidekiqLogger
 from .payload import Codec, Stamp
 from .registry import Registry
@@ -31,6 +32,7 @@ class App:
     """What a client needs of an instance; :class:`sidekiq_lua.Sidekiq` adds the worker."""
 
     client_class: type[BaseClient] = BaseClient
+    async_client_class: type[BaseAsyncClient] = BaseAsyncClient
 
     def __init__(self, *, clock: Clock | None = None, **settings: Any) -> None:
         self._config = Config()
@@ -42,6 +44,7 @@ class App:
         self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"
         self.server_reason = ""
         self._blocks: dict[str, list[Block]] = {"server": [], "client": []}
+        self._configuring = False
         self._lock = threading.RLock()
         self._logger: logging.Logger | None = None
         self._transports: dict[str | None, Transport] = {}
@@ -55,12 +58,24 @@ class App:
     @property
     def config(self) -> Config:
         """The settings, after the configure blocks for this kind of process have run."""
-        blocks = self._blocks["server" if self.is_server else "client"]
-        while blocks:
-            with self._lock:
-                if blocks:
-                    blocks.pop(0)(self._config)
+        if self._blocks["server" if self.is_server else "client"]:
+            self._configure()
         return self._config
+
+    def _configure(self) -> None:
+        with self._lock:
+            if self._configuring:
+                return  # a block reads the settings
+            self._configuring = True
+            try:
+                blocks = self._blocks["server" if self.is_server else "client"]
+                while blocks:
+                    # Out of the list only when it is done: until then other threads wait for it, and one that
+                    # fails lets nobody go on without it.
+                    blocks[0](self._config)
+                    del blocks[0]
+            finally:
+                self._configuring = False
 
     def preset(self, settings: Mapping[str, Any], source: str = "") -> None:
         """Set settings without running the configure blocks, so that these keep the last word, as in Sidekiq.
@@ -97,10 +112,15 @@ class App:
     # -- job classes --------------------------------------------------------------------
 
     @property
-    def Job(self) -> Any:  # noqa: N802 -- it is a class
-        """Base class for this instance's jobs: `class ChargeJob(app.Job)`."""
+    def Job(self) -> Any:
+        """Base class for this instance's jobs: `class ChargeJob(app.Job)`.
+
+        Type checkers cannot look into it; `class ChargeJob(Job[[int]], app=app)` is the same for them to see.
+        """
         if self._job_base is None:
-            self._job_base = type("Job", (JobBase,), {"abstract": True, "_app": self, "__module__": __name__})
+            body = {"abstract": True, "_app": self, "__module__": __name__}
+            bases = (JobBase[P],)  # type: ignore[valid-type]
+            self._job_base = new_class("Job", bases, exec_body=lambda names: names.update(body))
         return self._job_base
 
     def register_job(self, job_class: J) -> J:
@@ -146,7 +166,11 @@ class App:
         if pool is None:
             options = dict(self.config.redis or {})
             url, self.server_reason = choose_server(
-                options.get("url"), os.environ, self.config.environment, self.may_start_server, BundledServer()
+                options.get("url"),
+                os.environ,
+                self.config.environment,
+                self.may_start_server,
+                BundledServer(),
             )
             return Endpoint(url, options)
         if pool in self.config.pools:
@@ -170,8 +194,13 @@ class App:
 
     def pool_limits(self, pool: str | None = None) -> tuple[int, float]:
         """How many connections a pool may have, and how many seconds to wait for a free one."""
-        options = (self.config.redis if pool is None else self.config.pools.get(pool)) or {}
-        return options.get("pool_size") or 10, options.get("pool_timeout") or 1.0
+        named: Mapping[str, Any] | None = self.config.redis if pool is None else self.config.pools.get(pool)
+        options = named or {}
+        size = options.get("pool_size") or 10
+        if self.is_server:
+            # Every thread may settle a job or enqueue one at the same time as the actors work.
+            size = max(size, self.config.concurrency + 10)
+        return size, options.get("pool_timeout") or 1.0
 
     def async_transport(self, pool: str | None = None) -> AsyncTransport:
         """New connections to a pool, for one event loop."""
@@ -202,9 +231,9 @@ class App:
             self._client = self.client_class(self)
         return self._client
 
-    def async_client(self, pool: str | None = None) -> AsyncClient:
+    def async_client(self, pool: str | None = None) -> BaseAsyncClient:
         """A client for the running event loop; close it with `await client.close()`."""
-        return AsyncClient(self, pool)
+        return self.async_client_class(self, pool)
 
     def close(self) -> None:
         """Close all connections; what is used next opens new ones."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
-from .enqueue import Enqueuer
+from .enqueue import Enqueuer, Slice
 from .errors import LostReply, PushUnknown, RedisError
 from .timing import When, due
 
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class shared(Generic[P, R]):  # noqa: N801 -- used as a decorator
+class shared(Generic[P, R]):
     """A method that the class answers too, by its default client: `Client.push(…)`."""
 
     def __init__(self, method: Callable[Concatenate[Any, P], R]) -> None:
@@ -29,18 +30,81 @@ class shared(Generic[P, R]):  # noqa: N801 -- used as a decorator
         return self._method.__get__(client if client is not None else owner.default())  # type: ignore[no-any-return]
 
 
-class BaseClient:
+class Sender:
+    """What both clients know: whose jobs they send, and where to."""
+
+    def __init__(self, app: App, pool: str | None = None) -> None:
+        self._app = app
+        self._pool = pool
+        self._enqueuer = Enqueuer(app)
+
+    def _route(self, item: Mapping[str, Any]) -> str | None:
+        """The pool an item goes to: its own, this client's, that of `via`, or its class's."""
+        pool = self._pool or self._app.via.get()
+        if not isinstance(item, Mapping):
+            return pool
+        options: Callable[[], dict[str, Any]] = getattr(item.get("class"), "get_sidekiq_options", dict)
+        return item.get("pool") or pool or options().get("pool")
+
+    def _later(self, when: When, item: dict[str, Any]) -> dict[str, Any]:
+        at = due(when, self._app.clock.now())
+        return item if at is None else {**item, "at": at}
+
+    @contextmanager
+    def _via(self, pool: str) -> Iterator[None]:
+        self._app.endpoint(pool)
+        token = self._app.via.set(pool)
+        try:
+            yield
+        finally:
+            self._app.via.reset(token)
+
+
+class Progress:
+    """The slices of a bulk push, and how far it came; a `with` block over it makes errors say so."""
+
+    def __init__(self, parts: Iterable[Slice]) -> None:
+        self._parts = parts
+        self._sending: list[str] = []
+        self.jids: list[str | None] = []
+
+    def __iter__(self) -> Iterator[Slice]:
+        for part in self._parts:
+            self._sending = [jid for jid in part.jids if jid is not None]
+            yield part
+            self.jids += part.jids
+
+    def check(self, results: Sequence[Any]) -> None:
+        """Raises the first error among the results of the slice's calls."""
+        errors = [result for result in results if isinstance(result, RedisError)]
+        if errors and len(errors) < len(results):
+            raise PushUnknown(f"{errors[0]} (other jobs of this slice were pushed)", self._sending)
+        if errors:
+            raise errors[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        told = unknown(error, self._sending) if type(error) is LostReply else error
+        pushed = sum(jid is not None for jid in self.jids)
+        if pushed:
+            told.add_note(f"{pushed} jobs of this bulk were pushed before")
+        if told is not error:
+            raise told from error
+
+
+class BaseClient(Sender):
     """Puts jobs in Redis for one instance. Thread-safe and fork-safe; `close` closes its connections.
 
     Every method may raise InvalidJob (the job is refused, nothing is written), RedisUnavailable (nothing
     was sent), RedisFull, RedisRefused, and PushUnknown (no answer came: the jobs may be in Redis or not).
     Keys: `queues`, `queue:NAME`, `schedule`.
     """
-
-    def __init__(self, app: App, pool: str | None = None) -> None:
-        self._app = app
-        self._pool = pool
-        self._enqueuer = Enqueuer(app)
 
     @classmethod
     def default(cls) -> BaseClient:
@@ -52,7 +116,7 @@ class BaseClient:
 
         `at` is epoch seconds and puts the job in `schedule`. None: client middleware stopped it.
         """
-        item, pool = self._route(item)
+        pool = self._route(item)
         made = self._enqueuer.one(item, pool)
         if made is None:
             return None
@@ -60,55 +124,45 @@ class BaseClient:
         try:
             self._app.transport(pool).run(call)
         except LostReply as error:
-            raise _unknown(error, [jid]) from error
+            raise unknown(error, [jid]) from error
         return jid
 
     @shared
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """Push many jobs of one class: `args` is a list of argument lists; answers their jids.
 
-        `at`: epoch seconds, one for all or a list; `spread_interval`: seconds over which the jobs are
-        spread at random; `batch_size`: jobs a call (1000, scheduled 100). None for a job that middleware
-        stopped. A slice is atomic for each queue, the whole is not: an error says how many were pushed.
+        `at`: epoch seconds, one for all or a list, in which None means at once; `spread_interval`: seconds
+        over which the jobs are spread at random, 5 or more; `batch_size`: jobs a call (1000, scheduled 100).
+        None for a job that middleware stopped. A slice is atomic for each queue, the whole is not: an error
+        has a note that says how many were pushed before.
         """
-        item, pool = self._route(item)
-        transport = self._app.transport(pool)
-        jids: list[str | None] = []
-        for part in self._enqueuer.bulk(item, pool):
-            waiting = [jid for jid in part.jids if jid is not None]
-            try:
-                for result in _run(transport, part.calls):
-                    if isinstance(result, RedisError):
-                        raise result
-            except LostReply as error:
-                raise _unknown(error, waiting) from error
-            except RedisError as error:
-                if len(part.calls) > 1:
-                    raise PushUnknown(f"{error} (some queues of this slice took their jobs)", waiting) from error
-                error.add_note(f"{sum(j is not None for j in jids)} jobs of this bulk were pushed before")
-                raise
-            jids += part.jids
-        return jids
+        pool = self._route(item)
+        with Progress(self._enqueuer.bulk(item, pool)) as progress:
+            for part in progress:
+                transport = self._app.transport(pool)
+                if len(part.calls) == 1:
+                    transport.run(part.calls[0])
+                else:
+                    progress.check(transport.run_many(part.calls))
+        return progress.jids
 
     @shared
-    def enqueue(self, job_class: type[JobBase[Any]] | str, *args: Any) -> str | None:
+    def enqueue(self, job_class: type[JobBase] | str, *args: Any) -> str | None:
         """Push one job with its class's options."""
         return self.push({"class": job_class, "args": list(args)})
 
     @shared
-    def enqueue_to(self, queue: str, job_class: type[JobBase[Any]] | str, *args: Any) -> str | None:
+    def enqueue_to(self, queue: str, job_class: type[JobBase] | str, *args: Any) -> str | None:
         """Push one job to another queue than its class's."""
         return self.push({"class": job_class, "args": list(args), "queue": queue})
 
     @shared
-    def enqueue_in(self, when: When, job_class: type[JobBase[Any]] | str, *args: Any) -> str | None:
+    def enqueue_in(self, when: When, job_class: type[JobBase] | str, *args: Any) -> str | None:
         """Push one job that is due later (seconds from now, timedelta, datetime)."""
         return self.push(self._later(when, {"class": job_class, "args": list(args)}))
 
     @shared
-    def enqueue_to_in(
-        self, queue: str, when: When, job_class: type[JobBase[Any]] | str, *args: Any
-    ) -> str | None:
+    def enqueue_to_in(self, queue: str, when: When, job_class: type[JobBase] | str, *args: Any) -> str | None:
         """Push one job that is due later to another queue than its class's."""
         return self.push(self._later(when, {"class": job_class, "args": list(args), "queue": queue}))
 
@@ -117,45 +171,19 @@ class BaseClient:
         """Send what is pushed meanwhile to another Redis: a name of the setting `pools`, or a URL.
 
         `with Client.via("shard-1"): …`, or `Client.via("shard-1", function)`, which answers its result.
+        Raises ConfigurationError for a name that is none.
         """
         if function is None:
             return self._via(pool)
         with self._via(pool):
             return function()
 
-    @contextmanager
-    def _via(self, pool: str) -> Iterator[None]:
-        self._app.transport(pool)
-        token = self._app.via.set(pool)
-        try:
-            yield
-        finally:
-            self._app.via.reset(token)
-
     def close(self) -> None:
-        """Close the connections; the next push opens new ones."""
+        """Close the instance's connections; the next push opens new ones."""
         self._app.close()
 
-    def _route(self, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
-        return route(item, self._pool or self._app.via.get())
 
-    def _later(self, when: When, item: dict[str, Any]) -> dict[str, Any]:
-        at = due(when, self._app.clock.now())
-        return item if at is None else {**item, "at": at}
-
-
-def route(item: Mapping[str, Any], pool: str | None) -> tuple[Mapping[str, Any], str | None]:
-    """The item and the pool it goes to: its own, its class's, or the given one."""
-    if not isinstance(item, Mapping):
-        return item, pool
-    options = getattr(item.get("class"), "get_sidekiq_options", dict)()
-    return item, item.get("pool") or pool or options.get("pool")
-
-
-def _run(transport: Any, calls: Any) -> list[Any]:
-    return [transport.run(calls[0])] if len(calls) == 1 else transport.run_many(calls)
-
-
-def _unknown(error: LostReply, jids: list[str]) -> PushUnknown:
+def unknown(error: LostReply, jids: list[str]) -> PushUnknown:
+    """What a push raises whose answer never came."""
     named = jids[0] if len(jids) == 1 else f"{len(jids)} jobs"
     return PushUnknown(f"{named} may be in Redis or not: {error}", jids)

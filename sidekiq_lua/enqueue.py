@@ -6,14 +6,15 @@ normalize, client middleware, strict arguments, JSON, and then the calls `push` 
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidJob, UnserializableArguments
+from .errors import ConfigurationError, InvalidJob, UnserializableArguments
 from .job import JobBase
-from .payload import DEFAULTS, Payload, is_number, new_jid, normalize
+from .payload import DEFAULTS, Payload, is_number, new_jid, normalize, shorten, validate
 from .store.calls import Call
 from .strict import unsafe
 
@@ -54,56 +55,52 @@ class Enqueuer:
     def prepare(self, item: Mapping[str, Any], pool: Any) -> Payload | None:
         """The whole payload of one job, checked, or None if client middleware stopped it."""
         kind, normed = self._normalize(item)
-        if isinstance(kind, type):
-            kind.check_args(normed["args"])
-        payload = self._through_middleware(kind, normed, pool)
-        if payload is not None:
-            self._check(payload)
-        return payload
+        return self._finish(kind, normed, pool)
 
     def bulk(self, item: Mapping[str, Any], pool: Any) -> Iterator[Slice]:
         """The slices of a bulk push, made one after the other, so that arguments may come lazily."""
+        if not isinstance(item, Mapping):
+            raise InvalidJob(f"a bulk must be a dict with `class` and `args`, not {shorten(item)}")
         options = {name: item[name] for name in _BULK_OPTIONS if item.get(name) is not None}
         rest = {name: value for name, value in item.items() if name not in _BULK_OPTIONS}
-        rows = rest.get("args")
+        kind, normed = self._normalize({**rest, "args": []})
+        name, rows = normed["class"], item.get("args")
         if not isinstance(rows, Sequence) or isinstance(rows, str | bytes):
-            raise InvalidJob(f"{rest.get('class')}: bulk args must be a list of lists, one for each job")
-        times = self._times(options, len(rows), str(rest.get("class")))
+            raise InvalidJob(
+                f"{name}: bulk args must be a list of lists, one for each job, not {shorten(rows)}"
+            )
+        times = self._times(options, len(rows), name)
         if "jid" in options and len(rows) > 1:
-            raise InvalidJob("jid: it cannot be given for more than one job")
+            raise InvalidJob(f"{name}: jid cannot be given for more than one job")
         size = options.get("batch_size", SLICE_SCHEDULED if times else SLICE)
         if type(size) is not int or size < 1:
-            raise InvalidJob(f"batch_size must be a number of jobs, not {size!r}")
-        kind, normed = self._normalize({**rest, "args": []})
+            raise InvalidJob(f"{name}: batch_size must be a number of jobs, not {size!r}")
         for first in range(0, len(rows), size):
             payloads: list[Payload | None] = []
             for position in range(first, min(first + size, len(rows))):
                 row = rows[position]
                 if not isinstance(row, list | tuple):
-                    raise InvalidJob(f"{normed['class']}: bulk args must be a list of lists, not {row!r}")
+                    raise InvalidJob(f"{name}: bulk args must be a list of lists, not {shorten(row)}")
                 copy = {**normed, "args": list(row), "jid": options.get("jid") or new_jid()}
-                if times:
+                if times and times[position] is not None:
                     copy["at"] = times[position]
-                if isinstance(kind, type):
-                    kind.check_args(copy["args"])
-                payload = self._through_middleware(kind, copy, pool)
-                if payload is not None:
-                    self._check(payload)
-                payloads.append(payload)
+                payloads.append(self._finish(kind, copy, pool))
             calls = self._calls([payload for payload in payloads if payload is not None])
-            yield Slice(calls, [payload and payload["jid"] for payload in payloads])
+            yield Slice(calls, [None if payload is None else payload["jid"] for payload in payloads])
 
-    def _times(self, options: Mapping[str, Any], jobs: int, name: str) -> list[float] | None:
+    def _times(self, options: Mapping[str, Any], jobs: int, name: str) -> list[float | None] | None:
         at, spread = options.get("at"), options.get("spread_interval")
         if at is not None and spread is not None:
             raise InvalidJob(f"{name}: give at or spread_interval, not both")
         if at is not None:
-            times = at if isinstance(at, list | tuple) else [at] * jobs
+            times = at if isinstance(at, Sequence) and not isinstance(at, str | bytes) else [at] * jobs
             if len(times) != jobs:
                 raise InvalidJob(f"{name}: at has {len(times)} times for {jobs} jobs")
-            if not all(is_number(time) for time in times):
-                raise InvalidJob(f"{name}: at must be epoch seconds or a list of them, not {at!r}")
-            return [float(time) for time in times]
+            if not all(time is None or is_number(time) for time in times):
+                raise InvalidJob(f"{name}: at must be epoch seconds or a list of them, not {shorten(at)}")
+            if all(time is None for time in times):
+                return None
+            return [None if time is None else float(time) for time in times]
         if spread is None:
             return None
         if not is_number(spread) or spread <= 0:
@@ -112,23 +109,30 @@ class Enqueuer:
         now, width = self._app.clock.now(), max(spread, _MIN_SPREAD_S)
         return [now + random.random() * width for _ in range(jobs)]
 
-    def _normalize(self, item: Mapping[str, Any]) -> tuple[type[JobBase[Any]] | str, Payload]:
+    def _normalize(self, item: Mapping[str, Any]) -> tuple[type[JobBase] | str, Payload]:
         kind = item.get("class") if isinstance(item, Mapping) else None
         if isinstance(kind, type) and issubclass(kind, JobBase):
+            if kind.is_abstract():
+                raise InvalidJob(f"{kind.__qualname__} is abstract: only its subclasses are jobs")
             named = {**item, "class": kind.sidekiq_name()}
             payload = normalize(named, {**DEFAULTS, **kind.get_sidekiq_options()}, self._app.stamp)
             return kind, payload
         payload = normalize(item, DEFAULTS, self._app.stamp)
         return payload["class"], payload
 
-    def _through_middleware(
-        self, kind: type[JobBase[Any]] | str, payload: Payload, pool: Any
-    ) -> Payload | None:
+    def _finish(self, kind: type[JobBase] | str, payload: Payload, pool: Any) -> Payload | None:
+        if isinstance(kind, type):
+            kind.check_args(payload["args"])
         chain = self._app.config.client_middleware
-        if not chain:
-            return payload
-        result = chain.invoke_client(kind, payload, payload["queue"], pool, lambda: payload)
-        return result or None
+        if chain:
+            # What middleware appends to tags must not stay in the class's options, or in a bulk's next job.
+            own = {k: v.copy() if type(v) in (list, dict) else v for k, v in payload.items()}
+            passed = chain.invoke_client(kind, own, own["queue"], pool, lambda: own)
+            if not passed:
+                return None
+            payload = _usable(passed)
+        self._check(payload)
+        return payload
 
     def _check(self, payload: Payload) -> None:
         mode = self._app.config.strict_args
@@ -138,36 +142,46 @@ class Enqueuer:
             message = f"{name}: {problem}. (The setting strict_args = 'warn' or 'none' turns this check off.)"
             if mode == "raise":
                 raise UnserializableArguments(message)
-            warnings.warn(message, stacklevel=5)
+            warnings.warn(message, stacklevel=_callers_level())
 
     def _calls(self, payloads: list[Payload]) -> list[Call[int]]:
-        """One call for each queue, or for the schedule, and more where a call would carry over 8 MB.
-
-        Whether jobs are scheduled is decided by the first one, as Sidekiq does.
-        """
-        if not payloads:
-            return []
+        """One call for each queue, one for the schedule, and more where one would carry over 8 MB."""
         dump, queues = self._app.codec.dump_new, self._app.store.queues
-        if "at" in payloads[0]:
-            entries = []
-            for payload in payloads:
-                stored = {k: v for k, v in payload.items() if k not in ("at", "enqueued_at")}
-                entries.append((float(payload["at"]), dump(stored)))
-            return [
-                queues.schedule(part[i : i + SLICE_SCHEDULED])
-                for part in _by_bytes(entries, [len(text) for _, text in entries])
-                for i in range(0, len(part), SLICE_SCHEDULED)
-            ]
         now = self._app.stamp.now()
+        scheduled: list[tuple[float, bytes]] = []
         grouped: dict[str, list[bytes]] = {}
         for payload in payloads:
-            payload["enqueued_at"] = now
-            grouped.setdefault(payload["queue"], []).append(dump(payload))
-        return [
+            if "at" in payload:
+                stored = {k: v for k, v in payload.items() if k not in ("at", "enqueued_at")}
+                scheduled.append((float(payload["at"]), dump(stored)))
+            else:
+                payload["enqueued_at"] = now
+                grouped.setdefault(payload["queue"], []).append(dump(payload))
+        calls = [
             queues.push(queue, part)
             for queue, texts in grouped.items()
             for part in _by_bytes(texts, [len(text) for text in texts])
         ]
+        for part in _by_bytes(scheduled, [len(text) for _, text in scheduled]):
+            calls += (
+                queues.schedule(part[i : i + SLICE_SCHEDULED]) for i in range(0, len(part), SLICE_SCHEDULED)
+            )
+        return calls
+
+
+def _usable(passed: Any) -> Payload:
+    """What came out of the client middleware, if that is still a job."""
+    if not isinstance(passed, dict):
+        raise ConfigurationError(
+            "client middleware must answer what next() answers, or None to stop the push, "
+            f"not {shorten(passed)}"
+        )
+    validate(passed)
+    for name in ("queue", "jid"):
+        value = passed.get(name)
+        if not isinstance(value, str) or value.split() != [value]:
+            raise InvalidJob(f"{passed['class']}: client middleware made {value!r} the job's {name}")
+    return passed
 
 
 def _by_bytes(values: list[Any], sizes: list[int]) -> Iterator[list[Any]]:
@@ -183,3 +197,11 @@ def _by_bytes(values: list[Any], sizes: list[int]) -> Iterator[list[Any]]:
         part.append(value)
         total += size
     yield part
+
+
+def _callers_level() -> int:
+    """The stack level of the user's own line, for a `warnings.warn` where this is called."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "sidekiq_lua":
+        frame, level = frame.f_back, level + 1
+    return level

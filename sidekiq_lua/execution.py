@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from .errors import ConfigurationError
 from .payload import Payload
 
 if TYPE_CHECKING:
@@ -25,17 +28,22 @@ def make_job(job_class: type[JobBase[Any]], payload: Payload, stopping: Callable
 def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
     """Run a `def perform` through the server middleware, in this thread."""
     chain = app.config.server_middleware
-    perform: Callable[..., Any] = job.perform  # type: ignore[attr-defined]
+    perform: Callable[..., Any] = job.perform
     args = payload["args"]
-    if not chain:
-        return perform(*args)
-    return chain.invoke(job, payload, queue, lambda: perform(*args))
+    result = chain.invoke(job, payload, queue, lambda: perform(*args)) if chain else perform(*args)
+    if type(result) is CoroutineType:
+        result.close()
+        raise ConfigurationError(
+            f"{type(job).__qualname__}.perform answered a coroutine, so it did not run: "
+            "it, and what decorates it, must be `async def`"
+        )
+    return result
 
 
 async def await_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
     """Run an `async def perform` through the server middleware, on this event loop."""
     chain = app.config.server_middleware
-    perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform  # type: ignore[attr-defined]
+    perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform
     args = payload["args"]
     if not chain:
         return await perform(*args)
@@ -53,12 +61,13 @@ def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any])
     payload = app.codec.load(app.codec.dump_new(prepared))
     job = make_job(job_class, payload, lambda: False)
     ran = []
+    inner: Callable[..., Any] = job.perform
 
     def perform(*args: Any) -> Any:
         ran.append(True)
-        return job_class.perform(job, *args)  # type: ignore[attr-defined]
+        return inner(*args)
 
-    job.perform = perform  # type: ignore[attr-defined]
+    job.perform = perform  # type: ignore[method-assign]
     if job_class.is_async:
         _run_loop(await_job(app, job, payload, payload["queue"]))
     else:
@@ -81,7 +90,8 @@ def _run_loop(coroutine: Coroutine[Any, Any, Any]) -> None:
         except BaseException as error:
             failure.append(error)
 
-    thread = threading.Thread(target=run)
+    # Log context and `via` hold in there as they would on this thread.
+    thread = threading.Thread(target=copy_context().run, args=(run,))
     thread.start()
     thread.join()
     if failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .api import stats
 from .app import App
+from .async_client import BaseAsyncClient
 from .client import BaseClient
 from .config import Config
 from .job import JobBase, P
@@ -16,8 +17,6 @@ class Sidekiq(App):
     `Sidekiq(redis="redis://…", concurrency=10)` takes the keys of docs/configuration.md. Two instances in
     one process share nothing.
     """
-
-    client_class = BaseClient
 
     def run(self, config: Config | None = None) -> Runner:
         """Start a worker in this process and answer it; the settings are frozen from here on.
@@ -52,7 +51,15 @@ class Client(BaseClient):
         return sidekiq.client
 
 
+class AsyncClient(BaseAsyncClient):
+    """The asyncio client of the default instance, or of another: `AsyncClient(app)`."""
+
+    def __init__(self, app: App | None = None, pool: str | None = None) -> None:
+        super().__init__(app or sidekiq, pool)
+
+
 Sidekiq.client_class = Client
+Sidekiq.async_client_class = AsyncClient
 
 
 class Stats(stats.Stats):
@@ -67,4 +74,3 @@ class Job(JobBase[P]):
 
     abstract = True
     _app = sidekiq
-

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar
 
 from .errors import ConfigurationError, InvalidJob, SignatureMismatch
 from .execution import run_inline
-from .timing import When, absolute, due
+from .middleware import accepts
+from .payload import shorten
+from .timing import When, due
 
 if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
     from .app import App
 
-P = ParamSpec("P")
-F = TypeVar("F", bound=Callable[..., Any])
+    P = ParamSpec("P", default=...)
+else:
+    from typing import ParamSpec
+
+    P = ParamSpec("P")
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+RetryIn = TypeVar("RetryIn", bound=Callable[[int, Any, dict[str, Any]], Any])
+Exhausted = TypeVar("Exhausted", bound=Callable[[dict[str, Any], Any], Any])
 
 
 class JobOptions(TypedDict, total=False):
@@ -23,7 +37,7 @@ class JobOptions(TypedDict, total=False):
 
     queue: str
     retry: bool | int
-    """True: `max_retries` tries (25); a number: that many retries; 0: dead at the first error; False: forgotten."""
+    """True: `max_retries` (25); a number: that many; 0: dead at the first error; False: forgotten then."""
     retry_for: int
     """Retry for so many seconds after the first failure instead of a number of times."""
     retry_queue: str
@@ -41,10 +55,10 @@ class JobOptions(TypedDict, total=False):
 
 
 class JobBase(Generic[P]):
-    """Base of job classes. `class HardJob(Job[[int, str]])` lets a type checker see `perform_async`'s arguments.
+    """Base of job classes. `class HardJob(Job[[int, str]])` lets a type checker see what `perform` takes.
 
-    Defining a class registers it with its instance under its `__name__`, or under `sidekiq_class`.
-    `abstract = True` in the body makes it a base class only.
+    Defining a class registers it with its instance under its `__name__`, or under `sidekiq_class`;
+    `class HardJob(Job, app=app)` chooses the instance. `abstract = True` in the body: only a base class.
     """
 
     sidekiq_options: ClassVar[JobOptions] = {}
@@ -60,6 +74,11 @@ class JobBase(Generic[P]):
     """The job's id."""
     _stopping: Callable[[], bool] | None = None
 
+    if TYPE_CHECKING:
+
+        def perform(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+            """What the job does; a subclass writes it as `def` or `async def`."""
+
     def __init_subclass__(cls, app: App | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if app is not None:
@@ -70,13 +89,13 @@ class JobBase(Generic[P]):
             for spelling in (f"sidekiq_{name}", name):
                 if spelling in body:
                     setattr(cls, slot, _hook(cls, spelling))
-        if body.get("abstract", False):
+        if cls.is_abstract():
             return
         perform = getattr(cls, "perform", None)
         if perform is None:
             raise ConfigurationError(f"{cls.__qualname__} has no perform method (or set abstract = True)")
         cls.is_async = inspect.iscoroutinefunction(perform)
-        cls._arity = _arity(perform)
+        cls._arity = _arity(cls)
         if hasattr(cls, "_app"):
             cls._app.register_job(cls)
 
@@ -86,6 +105,11 @@ class JobBase(Generic[P]):
     def sidekiq_name(cls) -> str:
         """The name that payloads carry as `class`."""
         return cls.__dict__.get("sidekiq_class") or cls.__name__
+
+    @classmethod
+    def is_abstract(cls) -> bool:
+        """Whether it is a base class only."""
+        return bool(cls.__dict__.get("abstract"))
 
     @classmethod
     def get_sidekiq_options(cls) -> dict[str, Any]:
@@ -103,19 +127,19 @@ class JobBase(Generic[P]):
         cls.set_sidekiq_options(queue=name)
 
     @classmethod
-    def retry_in(cls, hook: F) -> F:
+    def retry_in(cls, hook: RetryIn) -> RetryIn:
         """Decorator: `hook(count, error, payload)` says when to retry.
 
         Seconds (an int above 0), "discard", "kill", or None for the default of count⁴ + 15 s; count is
         0 for the first retry. Sidekiq's jitter is added to either.
         """
-        cls._retry_in = staticmethod(hook)
+        cls._retry_in = _checked_hook(cls, "retry_in", hook)
         return hook
 
     @classmethod
-    def retries_exhausted(cls, hook: F) -> F:
+    def retries_exhausted(cls, hook: Exhausted) -> Exhausted:
         """Decorator: `hook(payload, error)` runs when a job is out of retries; "discard" forgets it."""
-        cls._exhausted = staticmethod(hook)
+        cls._exhausted = _checked_hook(cls, "retries_exhausted", hook)
         return hook
 
     @classmethod
@@ -123,13 +147,18 @@ class JobBase(Generic[P]):
         """Raises SignatureMismatch if `perform` cannot take these arguments."""
         least, most, signature = cls._arity
         if not least <= len(args) <= most:
-            raise SignatureMismatch(f"{cls.__qualname__}.perform{signature} cannot take {len(args)} arguments: {args!r}")
+            raise SignatureMismatch(
+                f"{cls.__qualname__}.perform{signature} cannot take {len(args)} arguments: {shorten(args)}"
+            )
 
     # -- enqueueing ---------------------------------------------------------------------
 
     @classmethod
     def set(cls, **options: Any) -> Setter[P]:
-        """Options for one push: `HardJob.set(queue="low").perform_async(1)`; also wait, wait_until, pool, sync."""
+        """Options for the next pushes: `HardJob.set(queue="low").perform_async(1)`.
+
+        Also `wait` and `wait_until` (when they are due), `pool`, and `sync=True` (run at once instead).
+        """
         return Setter(cls, options)
 
     @classmethod
@@ -149,7 +178,10 @@ class JobBase(Generic[P]):
         item: dict[str, Any] = {"class": cls, "args": list(args)}
         return cls._app.client.push(item if at is None else {**item, "at": at})
 
-    perform_at = perform_in
+    @classmethod
+    def perform_at(cls, when: When, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """The same as `perform_in`."""
+        return cls.perform_in(when, *args, **kwargs)
 
     @classmethod
     def perform_bulk(
@@ -162,9 +194,11 @@ class JobBase(Generic[P]):
     ) -> list[str | None]:
         """Put many jobs, one for each list of arguments; answers their jids.
 
-        `at` follows the rule of `perform_in`: 60 means in 60 seconds. See `Client.push_bulk`.
+        `at`, one time or one for each, follows the rule of `perform_in`: 60 means in 60 seconds. See
+        `Client.push_bulk`.
         """
-        return Setter(cls, {}).perform_bulk(args, at=at, spread_interval=spread_interval, batch_size=batch_size)
+        setter = Setter(cls, {})
+        return setter.perform_bulk(args, at=at, spread_interval=spread_interval, batch_size=batch_size)
 
     @classmethod
     def perform_inline(cls, *args: P.args, **kwargs: P.kwargs) -> bool | None:
@@ -185,41 +219,42 @@ class JobBase(Generic[P]):
 
 
 class Setter(Generic[P]):
-    """A job class with options for the next push."""
+    """A job class with options for the next pushes; it never changes, so it can be kept and shared."""
 
     def __init__(self, job_class: type[JobBase[P]], options: Mapping[str, Any]) -> None:
         self._class = job_class
-        self._options: dict[str, Any] = {}
-        self.set(**options)
+        times = [options[name] for name in ("wait", "wait_until") if options.get(name) is not None]
+        self._options = {
+            k: v for k, v in _checked(job_class, options).items() if k not in ("wait", "wait_until")
+        }
+        for when in times:
+            self._options = self._due(when)
 
-    def set(self, **options: Any) -> Self:
-        """Add options; `wait` and `wait_until` say when the job is due."""
-        when = [options.pop(name, None) for name in ("wait", "wait_until")]
-        self._options.update(_checked(self._class, options))
-        for value in when:
-            if value is not None:
-                self._due(value)
-        return self
+    def set(self, **options: Any) -> Setter[P]:
+        """The same with more options; see `Job.set`."""
+        return Setter(self._class, {**self._options, **options})
 
-    def _due(self, when: When) -> Self:
+    def _due(self, when: When) -> dict[str, Any]:
+        options = {name: value for name, value in self._options.items() if name != "at"}
         at = due(when, self._class._app.clock.now())
-        if at is not None:
-            self._options["at"] = at
-        return self
+        return options if at is None else {**options, "at": at}
 
-    def _item(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _item(self, options: Mapping[str, Any], args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         _no_keywords(self._class, kwargs)
-        return {**self._options, "class": self._class, "args": list(args)}
+        return {**options, "class": self._class, "args": args}
+
+    def _put(self, item: dict[str, Any]) -> str | bool | None:
+        if item.get("sync") is True:
+            return run_inline(self._class._app, self._class, item)
+        return self._class._app.client.push(item)
 
     def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | bool | None:
-        """See `Job.perform_async`; with `sync=True` the job runs at once and the answer is perform_inline's."""
-        if self._options.get("sync") is True:
-            return self.perform_inline(*args, **kwargs)
-        return self._class._app.client.push(self._item(args, kwargs))
+        """See `Job.perform_async`; with `sync=True` see `Job.perform_inline`."""
+        return self._put(self._item(self._options, list(args), kwargs))
 
     def perform_in(self, when: When, *args: P.args, **kwargs: P.kwargs) -> str | bool | None:
         """See `Job.perform_in`."""
-        return self._due(when).perform_async(*args, **kwargs)
+        return self._put(self._item(self._due(when), list(args), kwargs))
 
     perform_at = perform_in
 
@@ -232,26 +267,27 @@ class Setter(Generic[P]):
         batch_size: int | None = None,
     ) -> list[str | None]:
         """See `Job.perform_bulk`."""
-        now = self._class._app.clock.now()
-        times: Any = None
-        if isinstance(at, list | tuple):
-            times = [absolute(when, now) for when in at]
+        item = self._item(self._options, args, {})
+        if isinstance(at, Sequence) and not isinstance(at, str | bytes):
+            now = self._class._app.clock.now()
+            item["at"] = [due(when, now) for when in at]
         elif at is not None:
-            times = absolute(at, now)  # type: ignore[arg-type]  # a Sequence is no time: refused there
-        item = {**self._options, "class": self._class, "args": args}
-        for name, value in (("at", times), ("spread_interval", spread_interval), ("batch_size", batch_size)):
+            item = self._item(self._due(at), args, {})  # type: ignore[arg-type]  # text is refused there
+        for name, value in (("spread_interval", spread_interval), ("batch_size", batch_size)):
             if value is not None:
                 item[name] = value
         return self._class._app.client.push_bulk(item)
 
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> bool | None:
         """See `Job.perform_inline`."""
-        return run_inline(self._class._app, self._class, self._item(args, kwargs))
+        return run_inline(self._class._app, self._class, self._item(self._options, list(args), kwargs))
 
 
 def _checked(job_class: type, options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        raise ConfigurationError(f"{job_class.__qualname__}: sidekiq_options must be a dict with text as keys")
+        raise ConfigurationError(
+            f"{job_class.__qualname__}: sidekiq_options must be a dict with text as keys"
+        )
     return dict(options)
 
 
@@ -263,25 +299,45 @@ def _no_keywords(job_class: type, kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def _hook(job_class: type, name: str) -> Any:
-    """A hook from the class body, as a function without self; the body's name is given back to the base."""
-    hook = job_class.__dict__[name]
-    if name in ("retry_in", "retries_exhausted"):
+_HOOKS = {"retry_in": ("count", "error", "payload"), "retries_exhausted": ("payload", "error")}
+
+
+def _hook(job_class: type[JobBase], spelling: str) -> Any:
+    """A hook from the class body, callable on the class; a base's method of that name is uncovered again."""
+    hook = job_class.__dict__[spelling]
+    name = spelling.removeprefix("sidekiq_")
+    if spelling == name:
         delattr(job_class, name)
-    if isinstance(hook, staticmethod):
-        return hook
+    if hook is None:
+        return None
     if isinstance(hook, classmethod):
-        return staticmethod(hook.__get__(None, job_class))
-    if next(iter(inspect.signature(hook).parameters), "") == "self":
-        return staticmethod(lambda *args: hook(job_class(), *args))
+        _checked_hook(job_class, name, hook.__get__(None, job_class))
+        return hook
+    if isinstance(hook, staticmethod):
+        hook = hook.__func__
+    elif callable(hook) and next(iter(_parameters(hook)), "") == "self":
+        _checked_hook(job_class, name, hook.__get__(job_class))
+        # Of the class that fails, which may be a subclass.
+        return classmethod(lambda cls, *args: hook(cls(), *args))
+    return _checked_hook(job_class, name, hook)
+
+
+def _checked_hook(job_class: type, name: str, hook: Any) -> Any:
+    taken = _HOOKS[name]
+    if not callable(hook) or not accepts(hook, taken):
+        raise ConfigurationError(
+            f"{job_class.__qualname__}: {name} must be callable with ({', '.join(taken)})"
+        )
     return staticmethod(hook)
 
 
-def _arity(perform: Callable[..., Any]) -> tuple[int, float, str]:
+def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
     """The least and the most positional arguments that perform takes, and its signature as text."""
-    signature = inspect.signature(perform)
+    parameters = list(_parameters(job_class.perform).values())
+    if not isinstance(inspect.getattr_static(job_class, "perform"), staticmethod | classmethod):
+        parameters = parameters[1:]
     least, most = 0, 0.0
-    for name, parameter in list(signature.parameters.items())[1:]:
+    for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
             most = float("inf")
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
@@ -289,7 +345,14 @@ def _arity(perform: Callable[..., Any]) -> tuple[int, float, str]:
             least += parameter.default is parameter.empty
         elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             raise ConfigurationError(
-                f"{perform.__qualname__}: the keyword-only parameter {name!r} needs a default, "
-                "since jobs take positional arguments only"
+                f"{job_class.__qualname__}.perform: the keyword-only parameter {parameter.name!r} needs "
+                "a default, since jobs take positional arguments only"
             )
-    return least, most, str(signature).replace("(self, ", "(").replace("(self)", "()")
+    return least, most, str(inspect.Signature([p.replace(annotation=p.empty) for p in parameters]))
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    if sys.version_info >= (3, 14):
+        # A name known to type checkers only must not raise here.
+        return inspect.signature(function, annotation_format=Format.FORWARDREF).parameters
+    return inspect.signature(function).parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -129,7 +130,7 @@ def normalize(item: Mapping[str, Any], defaults: Mapping[str, Any], stamp: Stamp
 def validate(item: Mapping[str, Any]) -> None:
     """Raises InvalidJob for what is not a job."""
     if not isinstance(item, Mapping) or "class" not in item or "args" not in item:
-        raise InvalidJob(f"a job must be a dict with `class` and `args`, not {_shorten(item)}")
+        raise InvalidJob(f"a job must be a dict with `class` and `args`, not {shorten(item)}")
     name = item["class"]
     if not isinstance(name, str) or not name:
         raise InvalidJob(f"a job's class must be a job class or its name, not {name!r}")
@@ -137,7 +138,7 @@ def validate(item: Mapping[str, Any]) -> None:
     if strange:
         raise InvalidJob(f"{name}: the job's keys must be text, not {strange[0]!r}")
     if not isinstance(item["args"], list):
-        raise InvalidJob(f"{name}: args must be a list, not {_shorten(item['args'])}")
+        raise InvalidJob(f"{name}: args must be a list, not {shorten(item['args'])}")
     if "at" in item and not is_number(item["at"]):
         raise InvalidJob(f"{name}: at must be epoch seconds, not {item['at']!r}")
     if item.get("tags") and not isinstance(item["tags"], list):
@@ -149,9 +150,10 @@ def validate(item: Mapping[str, Any]) -> None:
 
 def is_number(value: Any) -> bool:
     """A finite int or float; True and False are not numbers here."""
-    return type(value) in (int, float) and value == value and abs(value) != float("inf")
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def _shorten(value: Any) -> str:
+def shorten(value: Any) -> str:
+    """Its repr, cut to 200 characters, for a message."""
     text = repr(value)
     return text if len(text) <= 200 else text[:197] + "..."

@@ -24,7 +24,7 @@ def absolute(when: When, now: float) -> float:
     if isinstance(when, timedelta):
         return now + when.total_seconds()
     if isinstance(when, datetime):
-        if when.tzinfo is None:
+        if when.utcoffset() is None:
             raise InvalidJob(
                 f"{when!r} has no time zone: use datetime.now(timezone.utc) or .replace(tzinfo=…)"
             )

@@ -48,6 +48,10 @@ class Proxy:
         """Let requests that contain these bytes meet that fate, so many times; the first plan comes first."""
         self._plans += [(words, fate)] * times
 
+    def heal(self) -> None:
+        """Forget what was planned; connections that were swallowed stay so."""
+        self._plans.clear()
+
     @property
     def met(self) -> bool:
         """Whether every request that was planned for has come."""
@@ -78,6 +82,9 @@ class Proxy:
         started.set()
         await self._stop.wait()
         server.close()
+        # Who was accepted just now becomes a link within a few turns of the loop.
+        for _ in range(5):
+            await asyncio.sleep(0)
         for link in self._links:
             link.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)

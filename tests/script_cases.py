@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from keyspace import BURIAL, DAY, ME, MINE, NOW, REGISTERED, RUNNING, RUNNING_LOW, STORE, job
 
 from sidekiq_lua.store.calls import Call
-from sidekiq_lua.store.entries import Promotion
+from sidekiq_lua.store.entries import Entry, Promotion
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.scripts import library
 
@@ -27,6 +27,7 @@ HEARTBEAT = {ME.identity: {"info": "{}", "busy": "1"}, "processes": {ME.identity
 
 KEYS = STORE.keys
 _FAILED = job(1, ',"retry_count":0')
+_KILLED = job(22, ',"retry_count":1')
 _owners, _processes, _queues = STORE.owners, STORE.processes, STORE.queues
 
 CASES: dict[str, Case] = {
@@ -42,8 +43,19 @@ CASES: dict[str, Case] = {
         {**REGISTERED, **HELD, **HEARTBEAT, f"{ME.identity}-signals": [b"TERM", b"TSTP"]},
     ),
     "bury": Case(MINE.bury("default", job(1), _FAILED, BURIAL, DAY), {**HELD, **OTHERS}),
+    "bury_entry": Case(STORE.entries.bury("retry", Entry(job(22), NOW - 2), _KILLED, BURIAL), OTHERS),
+    "clear_queue": Case(
+        _queues.clear("default"), {**WAITING, **HELD, "queues": {"default", "low"}}, (11, 12)
+    ),
+    "clear_set": Case(STORE.entries.clear("dead"), OTHERS, (21,)),
+    "delete_entry": Case(STORE.entries.delete("schedule", Entry(job(23), NOW - 3)), OTHERS, (23,)),
+    "delete_job": Case(_queues.delete("default", job(11)), WAITING, (11,)),
     "drop": Case(MINE.drop("default", job(1), DAY), HELD, (1,)),
     "due": Case(STORE.entries.due(NOW, 10, {}), OTHERS),
+    "enqueue_entry": Case(
+        STORE.entries.enqueue("dead", Entry(job(21), NOW - 1), "low", job(21), "21"),
+        {**WAITING, **OTHERS, "lua:crashes:21": "2"},
+    ),
     "fall": Case(
         library()["fall"].call(
             process=KEYS.process(ME.identity),
@@ -65,6 +77,7 @@ CASES: dict[str, Case] = {
     "leave": Case(_processes.leave(ME), {**REGISTERED, **HEARTBEAT, f"{ME.identity}:work": {"tid": "{}"}}),
     "members": Case(_queues.names(), {"queues": {"default", "low"}}),
     "owners": Case(_owners.page(), REGISTERED),
+    "pause": Case(_queues.pause("default"), {"paused": {"low"}}),
     "preflight": Case(STORE.counters.preflight(ME.identity, [RUNNING, "queue:default"]), {**HELD, **WAITING}),
     "process_info": Case(_processes.info([ME.identity]), HEARTBEAT),
     "promote": Case(
@@ -83,9 +96,11 @@ CASES: dict[str, Case] = {
     ),
     "register": Case(_owners.register(ME), {}),
     "requeue": Case(MINE.requeue("default", [job(1), job(2)]), {**HELD, **WAITING}),
+    "reschedule_entry": Case(STORE.entries.reschedule("retry", Entry(job(22), NOW - 2), NOW + 60), OTHERS),
     "reset_stats": Case(STORE.counters.reset(["processed"]), {"stat:processed": "5"}),
     "retry": Case(MINE.retry("default", job(1), _FAILED, NOW, DAY), {**HELD, **OTHERS}),
     "schedule": Case(_queues.schedule([(NOW, job(31))]), OTHERS),
     "signal": Case(_processes.signal(ME.identity, "TERM"), {}),
     "stats": Case(STORE.counters.totals(), {**OTHERS, **HEARTBEAT, "stat:processed": "5"}),
+    "unpause": Case(_queues.unpause("default"), {"paused": {"default", "low"}}),
 }

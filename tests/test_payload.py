@@ -368,7 +368,17 @@ def test_validate_lets_a_job_pass() -> None:
 
 @pytest.mark.parametrize(
     ("value", "number"),
-    [(1, True), (1.5, True), (-1, True), (True, False), ("1", False), (None, False), (float("inf"), False)],
+    [
+        (1, True),
+        (1.5, True),
+        (-1, True),
+        (True, False),
+        ("1", False),
+        (None, False),
+        (float("inf"), False),
+        (float("nan"), False),
+        (10**400, False),
+    ],
 )
 def test_numbers(value: Any, number: bool) -> None:
     assert is_number(value) is number

@@ -1,13 +1,30 @@
-"""Calls on the sorted sets. Keys: `retry`, `schedule`, `queues`, `queue:NAME`."""
+"""Calls on the sorted sets. Keys: `retry`, `schedule`, `dead`, `queues`, `queue:NAME`, `lua:crashes:*`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .calls import Call
 from .keys import Keys
+from .running import Burial
 from .scripts import library
+
+SetName = Literal["retry", "schedule", "dead"]
+
+
+class Entry(NamedTuple):
+    """One entry exactly as it was read. A move of it does nothing once its score is another."""
+
+    raw: bytes
+    score: float
+
+
+class Buried(NamedTuple):
+    """`added` is False when the dead set held the same text already: the two are one entry now."""
+
+    moved: bool
+    added: bool
 
 
 class Promotion(NamedTuple):
@@ -22,13 +39,20 @@ class Promotion(NamedTuple):
 
 
 class Entries:
-    """The retry and schedule sets, as the scheduler sees them."""
+    """The retry and schedule sets as the scheduler sees them, and what a person does to one entry."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._sets = {"retry": keys.retry, "schedule": keys.schedule}
-        self._due = library()["due"].call
-        self._promote = library()["promote"].call
+        self._all = {**self._sets, "dead": keys.dead}
+        scripts = library()
+        self._due = scripts["due"].call
+        self._promote = scripts["promote"].call
+        self._enqueue = scripts["enqueue_entry"].call
+        self._bury = scripts["bury_entry"].call
+        self._delete = scripts["delete_entry"].call
+        self._reschedule = scripts["reschedule_entry"].call
+        self._clear = scripts["clear_set"].call
 
     def due(self, now: float, n: int, skips: Mapping[str, int]) -> Call[dict[str, list[bytes]]]:
         """Up to n entries each of `retry` and `schedule` that are due at epoch seconds `now`.
@@ -57,3 +81,55 @@ class Entries:
             now=repr(now),
             rest=rest,
         )
+
+    def enqueue(self, name: SetName, entry: Entry, queue: str, payload: bytes, crash_key: str) -> Call[bool]:
+        """Push `payload` to a queue in an entry's stead; one out of `dead` is forgiven its crashes.
+
+        False: the entry is gone or was rescheduled.
+        """
+        return self._enqueue(
+            entries=self._all[name],
+            queues=self._keys.queues,
+            queue=self._keys.queue(queue),
+            crashes=self._keys.crashes(crash_key),
+            entry=entry.raw,
+            score=repr(entry.score),
+            name=queue,
+            payload=payload,
+            forgive=int(name == "dead"),
+            read=_did,
+        )
+
+    def bury(
+        self, name: Literal["retry", "schedule"], entry: Entry, payload: bytes, burial: Burial
+    ) -> Call[Buried]:
+        """Move an entry to the dead set, as `payload`."""
+        return self._bury(
+            entries=self._sets[name],
+            dead=self._keys.dead,
+            entry=entry.raw,
+            score=repr(entry.score),
+            payload=payload,
+            now=repr(burial.now),
+            cutoff=repr(burial.cutoff),
+            limit=burial.limit,
+            read=lambda reply: Buried(reply[0] == 1, reply[1] == 1),
+        )
+
+    def delete(self, name: SetName, entry: Entry) -> Call[bool]:
+        """Delete an entry. False: it is gone or was rescheduled."""
+        return self._delete(entries=self._all[name], entry=entry.raw, score=repr(entry.score), read=_did)
+
+    def reschedule(self, name: SetName, entry: Entry, due: float) -> Call[bool]:
+        """Give an entry another score, in epoch seconds. False: it is gone or was rescheduled."""
+        return self._reschedule(
+            entries=self._all[name], entry=entry.raw, score=repr(entry.score), due=repr(due), read=_did
+        )
+
+    def clear(self, name: SetName) -> Call[int]:
+        """Delete every entry of a set; answers how many."""
+        return self._clear(entries=self._all[name])
+
+
+def _did(reply: int) -> bool:
+    return reply == 1

@@ -25,7 +25,7 @@ class QueueSize:
 
 
 class Queues:
-    """The queues and the set of scheduled jobs, as the client sees them."""
+    """The queues and the set of scheduled jobs, as clients and people see them."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -33,6 +33,10 @@ class Queues:
         self._schedule = library()["schedule"].call
         self._sizes = library()["queue_sizes"].call
         self._members = library()["members"].call
+        self._delete_job = library()["delete_job"].call
+        self._pause = library()["pause"].call
+        self._unpause = library()["unpause"].call
+        self._clear = library()["clear_queue"].call
 
     def push(self, name: str, payloads: Sequence[bytes]) -> Call[int]:
         """Add jobs, oldest first, to one queue."""
@@ -59,6 +63,26 @@ class Queues:
 
         queues = [self._keys.queue(name) for name in names]
         return self._sizes(paused=self._keys.paused, queues=queues, names=names, read=read)
+
+    def pause(self, name: str) -> Call[bool]:
+        """Let no fetch take from a queue. False: it was paused already."""
+        return self._pause(paused=self._keys.paused, name=name, read=_did)
+
+    def unpause(self, name: str) -> Call[bool]:
+        """Let a queue go on. False: it was not paused."""
+        return self._unpause(paused=self._keys.paused, name=name, read=_did)
+
+    def delete(self, name: str, raw: bytes) -> Call[bool]:
+        """Delete one waiting job by its exact bytes; slow in a long queue. False: a worker took it."""
+        return self._delete_job(queue=self._keys.queue(name), payload=raw, read=_did)
+
+    def clear(self, name: str) -> Call[int]:
+        """Delete every waiting job and forget the queue's name; answers how many jobs."""
+        return self._clear(queues=self._keys.queues, queue=self._keys.queue(name), name=name)
+
+
+def _did(reply: int) -> bool:
+    return reply == 1
 
 
 def read_page(reply: list[Any]) -> tuple[str, list[str]]:

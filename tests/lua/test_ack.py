@@ -135,6 +135,15 @@ def test_ack_and_fetch_tells_gone_and_paused(run: Any, put: Any, db: Any) -> Non
     }
 
 
+def test_ack_and_fetch_settles_equal_payloads_one_by_one(run: Any, put: Any, db: Any) -> None:
+    put(REGISTERED, {RUNNING: [job(1), job(1), job(1)]})
+
+    done = [("default", job(1)), ("default", job(1))]
+    assert run(MINE.ack_and_fetch(BOTH, 5, done, DAY)) == Fetched()
+
+    assert db() == {**REGISTERED, RUNNING: [job(1)], "stat:processed": "2", TODAY: "2"}
+
+
 def test_ack_and_fetch_without_a_free_slot_takes_nothing(run: Any, put: Any, db: Any) -> None:
     put(REGISTERED, {RUNNING: [job(1)], "queue:default": [job(2)]})
 

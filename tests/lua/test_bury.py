@@ -87,6 +87,16 @@ def test_one_less_than_the_limit_is_kept_and_the_oldest_go_first(run: Any, put: 
     assert db()["dead"] == [(job(11), NOW - 11), (job(10), NOW - 10), (DEAD, NOW)]
 
 
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_set_within_the_limit_is_left_alone(run: Any, put: Any, db: Any, before: int) -> None:
+    kept = [(job(n), NOW - n) for n in (11, 10)][-before:]
+    put({RUNNING: [job(1)], "dead": kept})
+
+    run(bury(replace(BURIAL, limit=4)))
+
+    assert db()["dead"] == [*kept, (DEAD, NOW)]
+
+
 def test_trimming_goes_in_slices_of_1000(run: Any, put: Any, db: Any) -> None:
     old = [(job(n), float(n)) for n in range(1500)]
     fresh = [(job(n), NOW - 5000 + n) for n in range(2000, 4500)]

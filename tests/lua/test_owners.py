@@ -81,6 +81,13 @@ def test_held_stops_at_its_limit_of_bytes(run: Any, put: Any) -> None:
     assert run(MINE.held("default", skip=2)) == big[2:]
 
 
+def test_held_at_exactly_its_limit_of_bytes(run: Any, put: Any) -> None:
+    half = b"x" * (FETCH_BYTES // 2)
+    put({RUNNING: [job(1), half, half]})
+
+    assert run(MINE.held("default")) == [half, half]
+
+
 # -- forget -----------------------------------------------------------------------------
 
 

@@ -118,6 +118,18 @@ def test_at_the_limit_the_job_is_buried_and_its_count_forgotten(run: Any, put: A
     }
 
 
+def test_of_equal_payloads_one_is_buried_for_each_that_is_to_blame(run: Any, put: Any, db: Any) -> None:
+    put({RUNNING: [job(1), job(1)], "lua:crashes:1": 2})
+
+    assert run(recover(orphan(1, blamed=True))) == [2]
+
+    assert db() == {
+        "queues": {"default"},
+        RUNNING: [job(1)],
+        "dead": [(job(1, ',"error_class":"PoisonPill"'), NOW)],
+    }
+
+
 def test_a_job_that_is_not_to_blame_is_never_a_poison_pill(run: Any, put: Any, db: Any) -> None:
     put({RUNNING: [job(1)], "lua:crashes:1": 99, "lua:crashes:": 99})
 

@@ -82,7 +82,9 @@ def test_many_calls_without_an_answer_are_sent_once(
     with pytest.raises(LostReply, match="did not answer 2 calls, which may have run"):
         transport.run_many(MANY)
 
-    assert contents(redis) == {"queues": {"default", "low"}, "queue:default": [job(1)], "queue:low": [job(2)]}
+    # The second may have been on its way when the connection was cut.
+    assert redis.lrange("queue:default", 0, -1) == [job(1)]
+    assert redis.llen("queue:low") <= 1
 
 
 def test_a_cut_before_many_calls_are_sent_does_no_harm(
