@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .middleware import Chain
     from .worker.runner import Runner
 
-__all__ = [
+__all__ = [  # noqa: RUF022 -- grouped by what they are for
     # the instance and its settings
     "Sidekiq",
     "sidekiq",

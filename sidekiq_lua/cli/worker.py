@@ -93,7 +93,7 @@ def _check_classes(app: Sidekiq, required: bool) -> None:
 
 
 def _choose_server(app: Sidekiq) -> None:
-    """Say who runs and which server it has. Ctrl-C still ends it here, for a server may have to be started."""
+    """Say who runs and which server it has. Ctrl-C still ends it here: a server may have to be started."""
     app.logger.info(
         "sidekiq-lua %s, as Sidekiq %s, on Python %s with pid %d",
         __version__, SIDEKIQ_VERSION, platform.python_version(), os.getpid(),
