@@ -1,4 +1,4 @@
-"""An idle worker costs next to nothing, and starts a job at once. Measured, so run it alone: `-n 0 -m slow`."""
+"""An idle worker costs next to nothing and starts a job at once. Run it alone: `-n 0 -m slow`."""
 
 import os
 import random
@@ -50,7 +50,7 @@ def idle(start_worker, make_server):
 
 def test_latency_of_an_idle_worker(idle):
     """p99 from the enqueueing call to the job's first line; the best of five rounds, on a shared machine."""
-    worker, server = idle
+    _, server = idle
     app = Sidekiq(redis=server.url)
     client = server.client()
     pause = threading.Event()
