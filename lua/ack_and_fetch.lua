@@ -27,6 +27,7 @@ local owner, n, bytes, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call("HEXISTS", owners, owner) == 0 then
   return {"REAPED"}
 end
+local some = redis.call("SCARD", paused)
 local gone = {}
 local done = 5 + (#KEYS - 4) / 2
 for i = done, #ARGV, 2 do
@@ -34,6 +35,6 @@ for i = done, #ARGV, 2 do
     gone[#gone + 1] = (i - done) / 2 + 1
   end
 end
-local taken, passed, problem = take(KEYS, 5, ARGV, 5, paused, tonumber(n), tonumber(bytes))
+local taken, passed, problem = take(KEYS, 5, ARGV, 5, paused, some, tonumber(n), tonumber(bytes))
 local trouble = count(processed, processed_day, ttl, (#ARGV - done + 1) / 2 - #gone)
 return {"OK", problem ~= "" and problem or trouble, taken, passed, gone}

@@ -23,5 +23,6 @@ local owner, n, bytes = ARGV[1], ARGV[2], ARGV[3]
 if redis.call("HEXISTS", owners, owner) == 0 then
   return {"REAPED"}
 end
-local taken, passed, problem = take(KEYS, 3, ARGV, 4, paused, tonumber(n), tonumber(bytes))
+local some = redis.call("SCARD", paused)
+local taken, passed, problem = take(KEYS, 3, ARGV, 4, paused, some, tonumber(n), tonumber(bytes))
 return {"OK", problem, taken, passed}

@@ -44,7 +44,7 @@ need("zset", schedule, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, 
 need("zset", retry, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
 need("zset", dead, {"ZADD", "1", "m"}, {"ZCARD"}, {"ZCOUNT", "0", "1"}, {"ZREMRANGEBYRANK", "0", "1"})
 need("set", processes, {"SADD", "m"}, {"SREM", "m"}, {"SCARD"}, {"SSCAN", "0"})
-need("hash", owners, {"HSET", "f", "v"}, {"HDEL", "f"}, {"HEXISTS", "f"}, {"HMGET", "f"}, {"HSCAN", "0"})
+need("hash", owners, {"HSET", "f", "v"}, {"HDEL", "f"}, {"HEXISTS", "f"}, {"HGET", "f"}, {"HMGET", "f"}, {"HSCAN", "0"})
 need("string", processed, {"INCRBY", "1"}, {"EXPIRE", "1"})
 need("string", failed, {"INCRBY", "1"}, {"EXPIRE", "1"})
 need("hash", process, {"HSET", "f", "v"}, {"EXPIRE", "1"}, {"EXISTS"}, {"DEL"})

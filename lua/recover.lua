@@ -2,28 +2,33 @@
 -- Return jobs of a dead process to their queue; a job whose process died too often goes to the dead set.
 --
 -- KEYS  1   process   hash    the heartbeat of the process that held them
---       2   running   list    jobs it held from one queue
---       3   queue     list    the queue; the right end is taken first
---       4   queues    set     names of every queue
---       5   dead      zset    dead jobs by the time of death
---       6.. crashes   string  each job's count of crashes, in the order of `jobs`
--- ARGV  1   name      the queue's name
---       2   limit     crashes that make a poison pill; 0: never
---       3   window    seconds a count lives, from the first crash
---       4   now       epoch seconds
---       5   cutoff    epoch seconds; what died before is dropped from `dead`
---       6   keep      the setting dead_max_jobs
---       7.. jobs      triples, oldest first: payload, 1 if the crash is its to blame or 0, payload for `dead`
+--       2   owners    hash    who may hold running lists
+--       3   running   list    jobs it held from one queue
+--       4   queue     list    the queue; the right end is taken first
+--       5   queues    set     names of every queue
+--       6   dead      zset    dead jobs by the time of death
+--       7.. crashes   string  each job's count of crashes, in the order of `jobs`
+-- ARGV  1   owner     the dead process's field in `owners`
+--       2   reaped    its field from now on: should it wake up, it has to register again
+--       3   name      the queue's name
+--       4   limit     crashes that make a poison pill; 0: never
+--       5   window    seconds a count lives, from the first crash
+--       6   now       epoch seconds
+--       7   cutoff    epoch seconds; what died before is dropped from `dead`
+--       8   keep      the setting dead_max_jobs
+--       9.. jobs      triples, oldest first: payload, 1 if the crash is its to blame or 0, payload for `dead`
 -- RETURNS   {"ALIVE"} if the process beats again; else {"OK", per job: 0 gone, 1 requeued, 2 buried}
 -- BOUND     100 jobs, each O(length of the running list); 2000 dropped dead jobs
 -- REPLAY    same
 -- ROLES     worker
 -- INVARIANT only a process without a heartbeat loses jobs, and each is in one place
 
-local process, running, queue, queues, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local name, limit, window, now, cutoff, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local process, owners, running, queue, queues, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local owner, reaped, name, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local window, now, cutoff, keep = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 -- include lib/put_back.lua
+-- include lib/reap.lua
 -- include lib/trim_dead.lua
 
 if redis.call("EXISTS", process) == 1 then
@@ -32,27 +37,24 @@ end
 redis.call("LLEN", queue)
 redis.call("ZCARD", dead)
 redis.call("SADD", queues, name)
-limit = tonumber(limit)
+reap(owners, owner, reaped)
 local moved = {"OK"}
-for i = #ARGV - 2, 7, -3 do
-  local job = (i - 7) / 3 + 1
-  local raw, blamed, crash = ARGV[i], ARGV[i + 1] == "1", KEYS[5 + job]
-  local seen = blamed and redis.pcall("GET", crash)
-  local count = (type(seen) == "string" and tonumber(seen) or 0) + 1
-  if blamed and limit > 0 and count >= limit and redis.call("LPOS", running, raw) then
+for i = #ARGV - 2, 9, -3 do
+  local job = (i - 9) / 3 + 1
+  local raw, blamed, crash = ARGV[i], ARGV[i + 1] == "1", KEYS[6 + job]
+  local count = (blamed and tonumber(redis.pcall("GET", crash)) or 0) + 1
+  if blamed and limit ~= "0" and count >= tonumber(limit) and redis.call("LPOS", running, raw) then
     redis.call("ZADD", dead, now, ARGV[i + 2])
     redis.call("LREM", running, 1, raw)
     redis.call("DEL", crash)
     trim_dead(dead, cutoff, tonumber(keep))
     moved[job + 1] = 2
-  elseif put_back(running, queue, raw) then
-    if blamed then
+  else
+    moved[job + 1] = put_back(running, queue, raw) and 1 or 0
+    if blamed and moved[job + 1] == 1 then
       redis.pcall("SET", crash, count, "KEEPTTL")
       redis.pcall("EXPIRE", crash, window, "NX")
     end
-    moved[job + 1] = 1
-  else
-    moved[job + 1] = 0
   end
 end
 return moved

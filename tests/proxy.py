@@ -33,6 +33,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
         self._links: set[asyncio.Task[None]] = set()
+        self._fates: list[_Link] = []
         self._ends: list[asyncio.StreamWriter] = []
         self._stop = asyncio.Event()
         started = threading.Event()
@@ -47,6 +48,12 @@ class Proxy:
     def on(self, words: bytes, fate: Fate, times: int = 1) -> None:
         """Let requests that contain these bytes meet that fate, so many times; the first plan comes first."""
         self._plans += [(words, fate)] * times
+
+    def silence(self) -> None:
+        """Swallow everything both ways on every present connection and, until `heal`, on every new one."""
+        self.on(b"", Fate.SWALLOW, times=10_000)
+        for link in self._fates:
+            link.fate = Fate.SWALLOW
 
     def heal(self) -> None:
         """Forget what was planned; connections that were swallowed stay so."""
@@ -108,6 +115,7 @@ class Proxy:
             return
         self._ends.append(back)
         link = _Link()
+        self._fates.append(link)
         ways = [
             asyncio.ensure_future(self._up(link, reader, back)),
             asyncio.ensure_future(self._down(link, there, writer)),
@@ -138,6 +146,8 @@ class Proxy:
         while data := await there.read(1 << 16):
             if link.fate is Fate.CUT_REPLY:
                 return
+            if link.fate is Fate.SWALLOW:
+                continue
             if link.fate is Fate.HOLD:
                 await self._released.wait()
                 link.fate = Fate.PASS

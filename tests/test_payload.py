@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidekiq_lua.clock import Clock
@@ -86,10 +86,11 @@ def test_unknown_fields_are_carried_along_in_their_order() -> None:
 ALLOWED = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
-    max_leaves=30,
+    max_leaves=15,
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(ALLOWED, max_size=5))
 def test_what_is_allowed_comes_back_as_it_was(args: list[Any]) -> None:
     assert unsafe(args) is None
@@ -103,6 +104,7 @@ def test_what_is_allowed_comes_back_as_it_was(args: list[Any]) -> None:
     assert json.loads(text)["args"] == args
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_a_job_or_unparsable(raw: bytes) -> None:
     for text in (raw, b'{"class":"A","args":["' + raw + b'"]}', b'{"class":"A","args":[' + raw + b"]}"):

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidekiq_lua.strict import MAX_DEPTH, unsafe
@@ -155,16 +155,23 @@ SCALARS = (
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
 )
 ALLOWED = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=10,
 )
 
 
-@given(st.lists(ALLOWED))
+@settings(deadline=None, max_examples=50)
+@given(st.lists(ALLOWED, max_size=5))
 def test_all_that_is_allowed_passes(args: list[Any]) -> None:
     assert unsafe(args) is None
 
 
-@given(st.lists(ALLOWED, max_size=3), st.recursive(st.just(()), lambda inner: st.lists(inner, min_size=1)))
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(ALLOWED, max_size=3),
+    st.recursive(st.just(()), lambda inner: st.lists(inner, min_size=1, max_size=4)),
+)
 def test_a_tuple_is_found_wherever_it_is(before: list[Any], hiding: Any) -> None:
     found = unsafe([*before, hiding])
 

@@ -1,15 +1,15 @@
--- take(keys, from, names, first, paused, n, bytes): move jobs from the lists
+-- take(keys, from, names, first, paused, some, n, bytes): move jobs from the lists
 -- keys[from], keys[from + 2], … to the lists beside them, oldest first, until n
 -- are taken or their sizes reach bytes. names[first..] are the queues' names;
--- those in the set paused are passed over, and so is a list of a wrong type.
+-- those in the set paused, if it has some, are passed over, and so is a list of
+-- a wrong type.
 -- Returns {number of the pair, payload, …}, {numbers of paused pairs} and the
 -- text of an error, or "".
-local function take(keys, from, names, first, paused, n, bytes)
-  local some_paused = redis.call("EXISTS", paused) == 1
+local function take(keys, from, names, first, paused, some, n, bytes)
   local taken, passed, problem = {}, {}, ""
   for key = from, #keys, 2 do
     local pair = (key - from) / 2
-    if some_paused and redis.call("SISMEMBER", paused, names[first + pair]) == 1 then
+    if some > 0 and redis.call("SISMEMBER", paused, names[first + pair]) == 1 then
       passed[#passed + 1] = pair + 1
     else
       while n > 0 and bytes > 0 do

@@ -61,14 +61,18 @@ class Endpoint:
         except (TypeError, ValueError, redis.RedisError) as error:
             raise ConfigurationError(f"redis url {mask(url)!r} or its options: {error}") from None
 
-    def connect(self, *, blocking_s: float = 0, protocol: int = 2) -> Any:
+    def connect(self, *, blocking_s: float = 0, at_most_s: float | None = None, protocol: int = 2) -> Any:
         """A connection of our own, not yet connected.
 
         redis-py must never send a command twice by itself: a fetch or a push would be done twice.
-        `blocking_s` is added to the read time-out for commands that wait on the server.
+        `blocking_s` is added to the read time-out for commands that wait on the server; `at_most_s` bounds
+        the time-outs that the settings give.
         """
         kwargs = {**self._kwargs, "protocol": protocol, "retry": Retry(NoBackoff(), 0)}
         kwargs["socket_timeout"] += blocking_s
+        if at_most_s is not None:
+            for name in ("socket_timeout", "socket_connect_timeout"):
+                kwargs[name] = min(kwargs[name], at_most_s)
         return self._class(decode_responses=False, **kwargs)
 
     def connect_async(self) -> Any:

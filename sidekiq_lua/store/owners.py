@@ -27,6 +27,11 @@ class Owner:
     def field(self) -> str:
         return f"{self.identity}:{self.epoch}"
 
+    @property
+    def reaped(self) -> str:
+        """The field of a dead owner whose jobs were recovered: it may not fetch, and its lists stay known."""
+        return f"{self.field}:reaped"
+
     def text(self) -> str:
         return json.dumps(vars(self))
 
@@ -80,11 +85,14 @@ class Owners:
         keys = self._keys
         return self._recover(
             process=keys.process(owner.identity),
+            owners=keys.owners,
             running=keys.running(owner.identity, owner.epoch, queue),
             queue=keys.queue(queue),
             queues=keys.queues,
             dead=keys.dead,
             crashes=[keys.crashes(orphan.crash_key) for orphan in orphans],
+            owner=owner.field,
+            reaped=owner.reaped,
             name=queue,
             limit=limit,
             window=window_s,
@@ -121,6 +129,7 @@ class Owners:
             process=self._keys.process(owner.identity),
             running=running,
             owner=owner.field,
+            reaped=owner.reaped,
             read=lambda reply: reply == 1,
         )
 

@@ -223,6 +223,25 @@ class Transport:
         finally:
             self._give(connection)
 
+    def probe(self, timeout_s: float) -> None:
+        """Ask on a new connection whether the server is there; each step of that takes `timeout_s` at most.
+
+        Idle connections are dropped: after an outage they may be dead and look alive. Raises RedisUnavailable.
+        """
+        while self._idle:
+            self._idle.pop()[0].disconnect()
+        connection = self.endpoint.connect(at_most_s=timeout_s)
+        try:
+            self._open(connection)
+            connection.send_command("PING")
+            connection.read_response()
+        except CONNECTION as error:
+            raise unavailable(self.endpoint, error) from error
+        except theirs.ResponseError:
+            return  # it answers, if not as one would wish: what it is asked next will tell
+        finally:
+            connection.disconnect()
+
     def close(self) -> None:
         """Close every idle connection; those in use close when they are given back."""
         self._closed = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
-from ..errors import RedisError
+from ..errors import RedisError, RedisUnavailable
 from ..store import Transport
 from ..store.owners import Owner
 from .actor import Actor
@@ -67,6 +67,10 @@ class Heartbeat(Actor):
             self.beat()
         except RedisError as error:
             self._healthy_since = None
+            if isinstance(error, RedisUnavailable):
+                # Connections that wait for jobs may be dead too, and nobody would notice for long.
+                for exchange in self._exchanges:
+                    exchange.fail(error)
             if not self._failing:
                 self._failing = True
                 self._errors.report(error, {"context": "the heartbeat failed, it goes on"})

@@ -16,6 +16,8 @@ from .exchange import Exchange
 
 PAUSE_S = 1.0
 """How long to wait before Redis is asked again after it failed."""
+PROBE_S = 0.9
+"""How long it is given to answer then: one that has come back shall not wait for the normal time-out to end."""
 STALE_S = 0.020
 """Fetched jobs that no thread has taken for so long go back to the queue."""
 PAUSED_LOOK_S = 2.0
@@ -212,6 +214,8 @@ class Waiter:
         self._hang_up()
         self._next_look = now + PAUSE_S
         try:
+            if self._exchange.down:
+                self._transport.probe(PROBE_S)
             self._exchange.reconcile()
         except RedisError:
             self._exchange.down = True

@@ -66,16 +66,24 @@ def test_a_death_ends_the_heartbeat_and_notes_what_was_running(
     assert run(STORE.owners.fallen(ME.identity)) == {"1", "2"}
 
 
-def test_a_death_without_jobs_is_noted_too(run: Any, db: Any) -> None:
+def test_a_death_without_jobs_is_noted_too(run: Any, put: Any, db: Any) -> None:
+    put(HEARTBEAT)
     assert run(STORE.owners.fallen(ME.identity)) is None
 
-    assert run(fall()) == 0
+    assert run(fall()) == 1
 
     assert db() == {FALLEN: {""}}
     assert run(STORE.owners.fallen(ME.identity)) == set()
 
 
-def test_a_death_with_thousands_of_jobs(run: Any, db: Any) -> None:
+def test_a_death_whose_heartbeat_has_gone_is_no_news(run: Any, db: Any) -> None:
+    assert run(fall("1")) == 0
+
+    assert db() == {}
+
+
+def test_a_death_with_thousands_of_jobs(run: Any, put: Any, db: Any) -> None:
+    put(HEARTBEAT)
     running = [str(n) for n in range(9000)]
 
     run(fall(*running))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import redis as redis_py
+import trustme
 from keyspace import STORE
 from proxy import Proxy
 from servers import Server
@@ -32,19 +31,12 @@ class Papers(NamedTuple):
 @pytest.fixture(scope="module")
 def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     """A certificate authority, and a certificate of it for 127.0.0.1 alone."""
-    openssl = shutil.which("openssl")
-    assert openssl, "openssl is needed to make certificates: apt-get install openssl"
     here = tmp_path_factory.mktemp("tls")
-
-    def run(*words: str) -> None:
-        subprocess.run([openssl, *words], cwd=here, check=True, capture_output=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    run(*new, "-x509", "-subj", "/CN=test CA", "-keyout", "ca.key", "-out", "ca.crt")
-    run(*new, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    (here / "names").write_text("subjectAltName=IP:127.0.0.1\n", "ascii")
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
-    run("x509", "-req", "-in", "server.csr", *signed, "-out", "server.crt")
+    authority = trustme.CA()
+    server = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(here / "ca.crt"))
+    server.cert_chain_pems[0].write_to_path(str(here / "server.crt"))
+    server.private_key_pem.write_to_path(str(here / "server.key"))
     return Papers(here / "ca.crt", here / "server.crt", here / "server.key")
 
 

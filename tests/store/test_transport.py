@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,34 @@ def test_no_server_is_unavailable(make_server: Callable[..., Server], connect: C
         with pytest.raises(RedisUnavailable, match=f"^Redis at {server.url} is not available") as caught:
             attempt()
         assert type(caught.value) is RedisUnavailable
+
+
+def test_a_server_that_still_loads_its_data_is_unavailable(
+    make_server: Callable[..., Server], connect: Connect
+) -> None:
+    """It says so instead of running the call, so the reply is not lost."""
+    server = make_server(save="3600 1", key_load_delay=3000, loading_process_events_interval_bytes=1024)
+    with server.client() as client:
+        client.mset({f"key {n}": os.urandom(500) for n in range(200)})
+    transport = connect(server.url)
+    refusals: list[RedisUnavailable] = []
+
+    def loads() -> bool:
+        try:
+            transport.run(push(1))
+        except RedisUnavailable as error:
+            refusals.append(error)
+            return "loading" in str(error)
+        return False
+
+    server.stop()
+    with ThreadPoolExecutor(1) as threads:
+        start = threads.submit(server.restart)
+        wait_until(loads)
+        start.result(30)
+
+    assert {type(refusal) for refusal in refusals} == {RedisUnavailable}
+    assert transport.run(push(2)) == 1
 
 
 # -- a replica --------------------------------------------------------------------------------
