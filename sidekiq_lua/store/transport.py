@@ -226,7 +226,8 @@ class Transport:
     def probe(self, timeout_s: float) -> None:
         """Ask on a new connection whether the server is there; each step of that takes `timeout_s` at most.
 
-        Idle connections are dropped: after an outage they may be dead and look alive. Raises RedisUnavailable.
+        Idle connections are dropped: after an outage they may be dead and look alive.
+        Raises RedisUnavailable.
         """
         while self._idle:
             self._idle.pop()[0].disconnect()

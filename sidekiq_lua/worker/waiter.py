@@ -17,7 +17,7 @@ from .exchange import Exchange
 PAUSE_S = 1.0
 """How long to wait before Redis is asked again after it failed."""
 PROBE_S = 0.9
-"""How long it is given to answer then: one that has come back shall not wait for the normal time-out to end."""
+"""How long it is given to answer then: who has come back shall not wait for the normal time-out."""
 STALE_S = 0.020
 """Fetched jobs that no thread has taken for so long go back to the queue."""
 PAUSED_LOOK_S = 2.0
