@@ -7,7 +7,7 @@
 -- ARGV  1   ttl       seconds the day's counter is kept
 --       2.. done      pairs: number of the running list, payload
 -- RETURNS   {problem with the counters or "", {positions in `done` of jobs that were gone}}
--- BOUND     200 jobs, each O(length of its running list)
+-- BOUND     200 jobs, 1 MB or one larger job, each O(length of its running list)
 -- REPLAY    same
 -- ROLES     worker
 -- INVARIANT `processed` rises by the jobs that this call removed

@@ -13,7 +13,7 @@
 --       5.. rest      the queues' names in the order of `lists`, then pairs: number of the pair, payload
 -- RETURNS   {"OK", problem or "", {number of the pair, payload, …}, {numbers of paused pairs}, {positions of
 --           acknowledged jobs that were gone}}, or {"REAPED"}: nothing was done
--- BOUND     200 acknowledged and n taken jobs, `bytes` plus one payload
+-- BOUND     200 acknowledged jobs as in `ack`, n taken jobs, `bytes` plus one payload
 -- REPLAY    repeats: other jobs are taken; after a lost reply send `ack` and read the running lists
 -- ROLES     worker
 -- INVARIANT those of `ack` and `fetch`

@@ -14,7 +14,7 @@
 --       5.. rest       m of: field in `owners`; n of: field, value for `process`; then thread, job for `work`
 -- RETURNS   {1 if the process was known already, number of its owners that are registered, its signal or
 --           "", number of processes, {length of each running list, or nothing if all are empty}}
--- BOUND     2 fields for each running job; the running lists are counted, not read
+-- BOUND     1 field for each running job, 1 MB of them; the running lists are counted, not read
 -- REPLAY    repeats: one more signal is taken
 -- ROLES     worker
 -- INVARIANT a process that stops beating is gone from `process` and `work` after `ttl`

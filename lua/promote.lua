@@ -9,7 +9,7 @@
 --                     middleware stopped the job, forget it), the entry exactly as it was read, the
 --                     payload to push in its stead
 -- RETURNS   per entry: 1 moved or forgotten, 0 gone or not due, -1 its queue is not a list
--- BOUND     100 entries
+-- BOUND     100 entries, 500 KB and ten more, as `due` reads them
 -- REPLAY    same
 -- ROLES     worker, scheduler
 -- INVARIANT an entry is in `entries` or in its queue, and one of many pollers moves it

@@ -7,7 +7,7 @@
 -- ARGV  1   name      the queue's name
 --       2.. payloads  the jobs exactly as they were fetched, oldest first
 -- RETURNS   positions in `payloads` of jobs that were gone
--- BOUND     100 jobs, each O(length of the running list)
+-- BOUND     100 jobs, 1 MB or one larger job, each O(length of the running list)
 -- REPLAY    same
 -- ROLES     worker
 -- INVARIANT the job is in `running` or in its queue; nothing is counted

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..store.calls import Call
 from ..store.processes import ProcessInfo
@@ -12,19 +12,25 @@ from ..store.queues import PAGE, QueueSize
 if TYPE_CHECKING:
     from ..app import App
 
-T = TypeVar("T")
-
 
 def queue_sizes(app: App) -> list[QueueSize]:
     """Every known queue, by name. Raises RedisError. Keys: `queues`, `queue:NAME`, `paused`."""
     queues = app.store.queues
-    return _details(app, sorted(_members(app, queues.names)), queues.sizes)
+    names = sorted(_members(app, queues.names))
+    found: list[QueueSize] = []
+    while len(found) < len(names):
+        # A call answers for fewer where the oldest jobs are large.
+        page = app.transport().run(queues.sizes(names[len(found) : len(found) + PAGE]))
+        found += page
+    return found
 
 
 def process_infos(app: App) -> list[ProcessInfo]:
     """Every process that has a heartbeat, by identity. Raises RedisError. Keys: `processes`, IDENTITY."""
     processes = app.store.processes
-    return _details(app, sorted(_members(app, processes.identities)), processes.info)
+    names = sorted(_members(app, processes.identities))
+    slices = (names[start : start + PAGE] for start in range(0, len(names), PAGE))
+    return [info for part in slices for info in app.transport().run(processes.info(part))]
 
 
 def _members(app: App, page: Callable[[str], Call[tuple[str, list[str]]]]) -> set[str]:
@@ -36,8 +42,3 @@ def _members(app: App, page: Callable[[str], Call[tuple[str, list[str]]]]) -> se
         found.update(members)
         if cursor == "0":
             return found
-
-
-def _details(app: App, names: Sequence[str], call: Callable[[Sequence[str]], Call[list[T]]]) -> list[T]:
-    slices = (names[start : start + PAGE] for start in range(0, len(names), PAGE))
-    return [item for part in slices for item in app.transport().run(call(part))]

@@ -11,6 +11,8 @@ from .running import Burial
 from .scripts import library
 
 SetName = Literal["retry", "schedule", "dead"]
+DUE_BYTES = 500_000
+"""Once so many bytes of a set are read, `due` reads no more of it."""
 
 
 class Entry(NamedTuple):
@@ -55,7 +57,8 @@ class Entries:
         self._clear = scripts["clear_set"].call
 
     def due(self, now: float, n: int, skips: Mapping[str, int]) -> Call[dict[str, list[bytes]]]:
-        """Up to n entries each of `retry` and `schedule` that are due at epoch seconds `now`.
+        """Up to n entries each of `retry` and `schedule` that are due at epoch seconds `now`, or fewer that
+        have DUE_BYTES or more.
 
         `skips` says for a set how many of its soonest entries to pass over.
         """
@@ -63,6 +66,7 @@ class Entries:
             sets=list(self._sets.values()),
             now=repr(now),
             n=n,
+            bytes=DUE_BYTES,
             skips=[skips.get(name, 0) for name in self._sets],
             read=lambda reply: dict(zip(self._sets, reply, strict=True)),
         )

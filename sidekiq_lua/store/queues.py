@@ -12,6 +12,8 @@ from .scripts import library
 
 PAGE = 100
 """The most queues, processes or owners that one call reads."""
+PAGE_BYTES = 1_000_000
+"""Once so many bytes of payloads are read, a page ends."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,16 @@ class Queues:
         return self._members(set=self._keys.queues, cursor=cursor, size=PAGE, read=read_page)
 
     def sizes(self, names: Sequence[str]) -> Call[list[QueueSize]]:
-        """Sizes and oldest jobs of at most 100 queues."""
+        """Sizes and oldest jobs of at most 100 queues, in their order; where the jobs are large, of fewer."""
 
         def read(reply: list[Any]) -> list[QueueSize]:
             return [
                 QueueSize(name, size, oldest, bool(paused))
-                for name, (size, oldest, paused) in zip(names, reply, strict=True)
+                for name, (size, oldest, paused) in zip(names, reply, strict=False)
             ]
 
         queues = [self._keys.queue(name) for name in names]
-        return self._sizes(paused=self._keys.paused, queues=queues, names=names, read=read)
+        return self._sizes(paused=self._keys.paused, queues=queues, bytes=PAGE_BYTES, names=names, read=read)
 
     def pause(self, name: str) -> Call[bool]:
         """Let no fetch take from a queue. False: it was paused already."""

@@ -12,7 +12,7 @@ from ..errors import LostReply, RedisError, RedisUnavailable
 from ..store import Running, Transport
 from ..store.calls import Call
 from ..store.owners import Owner
-from ..store.running import Fetched, Settled
+from ..store.running import FETCH_BYTES, Fetched, Settled
 from .delivery import Delivery
 from .order import QueueOrder
 from .ownership import Ownership
@@ -108,7 +108,7 @@ class Exchange:
 
     def _travel(self) -> bool:
         room = self.room()
-        done = [self._done.popleft() for _ in range(min(len(self._done), ACKS_A_CALL))]
+        done = _cut(self._done, ACKS_A_CALL)
         if not done and not room:
             return False
         running = self.ownership.running
@@ -275,9 +275,10 @@ class Exchange:
     def _give_back(self, deliveries: Sequence[Delivery]) -> int:
         went = 0
         for running, queue in dict.fromkeys((d.running, d.queue) for d in deliveries):
-            mine = [d for d in deliveries if d.running is running and d.queue == queue]
-            for first in range(0, len(mine), _REQUEUE_A_CALL):
-                part = mine[first : first + _REQUEUE_A_CALL]
+            # The newest first: what comes later goes in front of it.
+            mine = deque(d for d in reversed(deliveries) if d.running is running and d.queue == queue)
+            while mine:
+                part = _cut(mine, _REQUEUE_A_CALL)[::-1]
                 gone = self._transport.run(running.requeue(queue, [d.raw for d in part]))
                 went += len(part) - len(gone)
                 for delivery in part:
@@ -352,3 +353,13 @@ class Exchange:
             self.give_back(new)
         else:
             self.ready.extend(new)
+
+
+def _cut(waiting: deque[Delivery], most: int) -> list[Delivery]:
+    """Take what one call carries: so many at most, and no more once they have FETCH_BYTES."""
+    taken: list[Delivery] = []
+    size = 0
+    while waiting and len(taken) < most and size < FETCH_BYTES:
+        taken.append(waiting.popleft())
+        size += len(taken[-1].raw)
+    return taken

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 RTT_WARNING_US = 50_000
 SKEW_WARNING_S = 1.0
+WORK_BYTES = 1_000_000
+"""The most that a beat says of the running jobs: one that is over its share is shown without arguments."""
 _SKEW_NOISE_S = 0.1
 _AFTER_FAILURE_S = 1.0
+_NAMES = ("class", "wrapped", "display_class", "jid", "queue")
+_SHORT = 100
 
 
 class Heartbeat(Actor):
@@ -161,15 +165,20 @@ class Heartbeat(Actor):
 
 def _work_fields(work: Mapping[str, Work]) -> dict[str, str]:
     """Running jobs as Sidekiq shows them: the payload is text inside the JSON."""
+    share = WORK_BYTES // max(len(work), 1)
     return {
-        tid: json.dumps(
-            {
-                "queue": job.delivery.queue,
-                "payload": job.delivery.raw.decode("utf-8", "replace"),
-                "run_at": int(job.run_at),
-            },
-            ensure_ascii=False,
-            separators=(",", ":"),
-        )
+        tid: _json({"queue": job.delivery.queue, "payload": _shown(job, share), "run_at": int(job.run_at)})
         for tid, job in work.items()
     }
+
+
+def _shown(work: Work, share: int) -> str:
+    raw = work.delivery.raw
+    if len(raw) <= share:
+        return raw.decode("utf-8", "replace")
+    short = {name: str(work.payload.get(name))[:_SHORT] for name in _NAMES if name in work.payload}
+    return _json({**short, "args": [f"({len(raw):,} bytes)"]})
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

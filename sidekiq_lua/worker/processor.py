@@ -30,6 +30,7 @@ class Work(NamedTuple):
     """A running job, as the heartbeat shows it. `run_at` is epoch seconds."""
 
     delivery: Delivery
+    payload: Payload
     run_at: float
     thread_id: int | None
     """None for a job on the event loop."""
@@ -84,7 +85,7 @@ class Processor:
         name = tid()
         Context.replace(self._log.context_for(payload))
         self._log.start()
-        self.work[name] = Work(delivery, self._app.clock.now(), threading.get_ident())
+        self.work[name] = Work(delivery, payload, self._app.clock.now(), threading.get_ident())
         mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
         try:
@@ -112,7 +113,7 @@ class Processor:
         """Run an `async def` job on the event loop; what is answered must be called where it may block."""
         Context.replace(self._log.context_for(payload))
         self._log.start()
-        self.work[name] = Work(delivery, self._app.clock.now(), None)
+        self.work[name] = Work(delivery, payload, self._app.clock.now(), None)
         mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
         try:

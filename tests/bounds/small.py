@@ -1,0 +1,169 @@
+"""The worst call of every script with small jobs; a new script gets an entry here."""
+
+from __future__ import annotations
+
+from bounds.cases import (
+    BURIAL,
+    IDENTITIES,
+    LISTS,
+    Worst,
+    ack_and_fetch,
+    acks,
+    beat,
+    clear_queue,
+    clear_set,
+    entry,
+    fall,
+    fallen,
+    fetch,
+    holding,
+    keep_alive,
+    promote,
+    prune,
+    push,
+    recover,
+    schedule,
+    sizes,
+)
+from bounds.crowd import HELD, ME, MILLION, MINE, NOW, SLOTS, STORE, text
+from keyspace import DAY
+
+from sidekiq_lua.store.scripts import library
+
+SMALL = [
+    Worst(
+        "ack",
+        "the newest first",
+        "200 jobs",
+        200,
+        holding(HELD, 0, lambda r, n: MINE.ack(acks(r[:-201:-1]), DAY)),
+    ),
+    Worst(
+        "ack_and_fetch",
+        "",
+        "200 acknowledged jobs as in `ack`, n taken jobs",
+        200 + HELD,
+        ack_and_fetch(200, HELD, HELD, 0),
+    ),
+    Worst(
+        "admit", "", "O(length of the running list)", 1, holding(HELD, 0, lambda r, n: MINE.admit("q0", r[0]))
+    ),
+    Worst("alive", "", "100 processes", 0, lambda crowd, n: STORE.owners.alive(IDENTITIES)),
+    Worst(
+        "announce",
+        "",
+        "as many fields as there are scripts",
+        len(library()),
+        lambda crowd, n: STORE.counters.announce(),
+    ),
+    Worst("beat", "", "1 field for each running job", SLOTS + 8, beat(SLOTS, 0)),
+    Worst(
+        "bury",
+        "500,000 over the limit",
+        "1 job, O(length of the running list); 2000 dropped",
+        2 + 2000,
+        holding(HELD, 0, lambda r, n: MINE.bury("q0", r[0], text(n + 10**8), BURIAL, DAY)),
+    ),
+    Worst(
+        "bury_entry",
+        "500,000 over the limit",
+        "1 entry, O(log of the sets' sizes); 2000 dropped",
+        2 + 2000,
+        entry(0, lambda e, n: STORE.entries.bury("schedule", e, text(n + 10**8), BURIAL)),
+    ),
+    Worst("clear_queue", "1,000,000 jobs", "the list is unlinked, not read", 1, clear_queue),
+    Worst("clear_set", "500,000 entries", "the set is unlinked, not read", 0, clear_set),
+    Worst("delete_entry", "", "1 entry", 1, entry(0, lambda e, n: STORE.entries.delete("schedule", e))),
+    Worst(
+        "delete_job",
+        "in the middle of 1,000,000",
+        "O(length of the queue): 20 to 60 ms",
+        1,
+        lambda crowd, n: STORE.queues.delete("q0", text(MILLION // 2 + n)),
+        ms=250,
+    ),
+    Worst("drop", "", "1 job", 1, holding(HELD, 0, lambda r, n: MINE.drop("q0", r[-1], DAY))),
+    Worst("due", "1,000,000 due at once", "n entries", 200, lambda crowd, n: STORE.entries.due(NOW, 100, {})),
+    Worst(
+        "due",
+        "10,000 have to stay",
+        "O(log of its size + skip)",
+        200,
+        lambda crowd, n: STORE.entries.due(NOW, 100, {"schedule": 10_000}),
+    ),
+    Worst(
+        "enqueue_entry",
+        "",
+        "1 entry",
+        3,
+        entry(0, lambda e, n: STORE.entries.enqueue("schedule", e, "q5", e.raw + b" ", "1")),
+    ),
+    Worst("fall", "", "as many members as the process has slots", SLOTS + 1, fall),
+    Worst("fallen", "", "as many members as the process had slots", SLOTS + 1, fallen),
+    Worst("fetch", "100 queues, 99 of them paused", "n jobs", HELD, fetch(HELD, 0)),
+    Worst("forget", "100 queues", "looked up, not read", 0, lambda crowd, n: STORE.owners.forget(ME)),
+    Worst(
+        "held",
+        "the last page",
+        "n jobs",
+        101,
+        holding(HELD, 0, lambda r, n: MINE.held("q0", HELD - 100, 100)),
+    ),
+    Worst("keep_alive", "", "2 keys", 0, keep_alive),
+    Worst("leave", "100 queues", "looked up, not read", 1, lambda crowd, n: STORE.processes.leave(ME)),
+    Worst(
+        "members",
+        "10,000 processes",
+        "about `size` members",
+        100,
+        lambda crowd, n: STORE.processes.identities(),
+    ),
+    Worst("owners", "10,000 owners", "about `size` owners", 100, lambda crowd, n: STORE.owners.page()),
+    Worst("pause", "", "1 member", 1, lambda crowd, n: STORE.queues.pause("q0")),
+    Worst(
+        "preflight",
+        "100 queues",
+        "a few checks for each key",
+        0,
+        lambda crowd, n: STORE.counters.preflight(ME.identity, LISTS),
+    ),
+    Worst("process_info", "", "100 processes", 700, lambda crowd, n: STORE.processes.info(IDENTITIES)),
+    Worst("promote", "1,000,000 due at once", "100 entries", 300, promote(100, 0)),
+    Worst("prune", "", "100 processes", 100, prune),
+    Worst("push", "onto 1,000,000", "1000 payloads", 1000, push(1000, 0)),
+    Worst("queue_sizes", "", "100 queues", 100, sizes(0)),
+    Worst(
+        "recover",
+        "as a sweep begins",
+        "100 jobs",
+        100,
+        holding(HELD, 0, lambda r, n: recover(r[-100:], n, 3)),
+    ),
+    Worst("recover", "the oldest", "100 jobs", 100, holding(HELD, 0, lambda r, n: recover(r[:100], n, 0))),
+    Worst(
+        "recover",
+        "100 poison pills, 500,000 over the limit",
+        "each O(length of `running`); 2000 dropped",
+        200 + 2000,
+        holding(HELD, 0, lambda r, n: recover(r[-100:], n, 1)),
+    ),
+    Worst("register", "", "1 field", 1, lambda crowd, n: STORE.owners.register(ME)),
+    Worst(
+        "requeue", "the oldest", "100 jobs", 100, holding(HELD, 0, lambda r, n: MINE.requeue("q0", r[:100]))
+    ),
+    Worst(
+        "reschedule_entry",
+        "",
+        "1 entry",
+        2,
+        entry(0, lambda e, n: STORE.entries.reschedule("schedule", e, NOW + n)),
+    ),
+    Worst("reset_stats", "", "2 counters", 0, lambda crowd, n: STORE.counters.reset(["processed", "failed"])),
+    Worst(
+        "retry", "", "1 job", 2, holding(HELD, 0, lambda r, n: MINE.retry("q0", r[0], r[0] + b" ", NOW, DAY))
+    ),
+    Worst("schedule", "beside 1,000,000", "100 entries", 100, schedule(100, 0)),
+    Worst("signal", "", "1 signal", 1, lambda crowd, n: STORE.processes.signal("host:1:x", "TERM")),
+    Worst("stats", "", "6 reads", 0, lambda crowd, n: STORE.counters.totals()),
+    Worst("unpause", "", "1 member", 1, lambda crowd, n: STORE.queues.unpause("q0")),
+]
