@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import UnparsablePayload
+from ..errors import UnparsablePayload, UnserializableArguments
 from ..payload import DEFAULTS, Payload, new_jid
 from ..store import Transport
-from ..store.entries import Promotion
+from ..store.entries import DUE_BYTES, Promotion
 from .actor import Actor
 from .failure import ErrorReporter
 
@@ -81,7 +81,7 @@ class Scheduler(Actor):
                     )
             stayed = len(entries) - len(promotions) + states.count(-1)
             skips[name] = skips.get(name, 0) + stayed
-            more = more or len(entries) == BATCH
+            more = more or len(entries) == BATCH or sum(map(len, entries)) >= DUE_BYTES
         return more
 
     def _prepare(self, entry: bytes) -> Promotion | None:
@@ -104,12 +104,24 @@ class Scheduler(Actor):
             if passed is None:
                 return Promotion(entry, "")
             passed["enqueued_at"] = app.stamp.now()
-            return Promotion(entry, passed["queue"], app.codec.dump(passed))
+            return Promotion(entry, passed["queue"], self._text(entry, passed))
         except Exception as error:
             self._errors.report(
                 error, {"context": "client middleware failed on a due job, which stays", "job": payload}
             )
             return None
+
+    def _text(self, entry: bytes, payload: Payload) -> bytes:
+        """The job's new text; its old one if that has what can be read and not written, such as 1e400."""
+        codec = self._app.codec
+        try:
+            return codec.dump(payload)
+        except UnserializableArguments:
+            try:
+                codec.dump(codec.load(entry))
+            except UnserializableArguments:
+                return entry
+            raise
 
     def _through_middleware(self, payload: Payload) -> Payload | None:
         chain = self._app.config.client_middleware
