@@ -14,6 +14,7 @@ class Fate(Enum):
     PASS = "forward the request and its reply"
     CUT_REQUEST = "close the connection before the request is forwarded"
     CUT_REPLY = "forward the request, wait for its reply, close the connection instead of passing it on"
+    DESERT = "forward the request, close the client's connection at once and leave the server's open"
     SWALLOW = "forward nothing more and leave the connection open"
     HOLD = "keep the reply back until `release`"
 
@@ -126,7 +127,7 @@ class Proxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, back):
+            for end in (writer,) if link.fate is Fate.DESERT else (writer, back):
                 end.transport.abort()
 
     async def _up(self, link: _Link, reader: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
@@ -141,6 +142,8 @@ class Proxy:
                 self.requests.append(data)
                 back.write(data)
                 await back.drain()
+            if link.fate is Fate.DESERT:
+                return
 
     async def _down(self, link: _Link, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await there.read(1 << 16):

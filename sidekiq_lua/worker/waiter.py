@@ -49,6 +49,7 @@ class Waiter:
         self._arm = False
         self._ended = False
         self._next_look = 0.0
+        self._next_try = 0.0
         self._down_since = 0.0
         self._oldest: object = None
         self._oldest_since = 0.0
@@ -108,13 +109,13 @@ class Waiter:
             except RedisError as error:
                 self._hang_up()
                 self._exchange.fail(error)
-                self._next_look = monotonic() + PAUSE_S
+                self._next_try = monotonic() + PAUSE_S
             except Exception:
                 # Whatever is wrong, a worker that no longer fetches is worse.
                 self._log.exception("the fetcher failed; it goes on in a second")
                 self._hang_up()
                 self._exchange.down = True
-                self._next_look = monotonic() + PAUSE_S
+                self._next_try = monotonic() + PAUSE_S
         self._disarm()
 
     def _step(self) -> None:
@@ -144,7 +145,9 @@ class Waiter:
         if exchange.ready and not exchange.down:
             return STALE_S
         waits = [move.patience() for move in self._moves if move.armed]
-        if exchange.down or exchange.owes or exchange.paused:
+        if exchange.down:
+            waits.append(max(self._next_try - monotonic(), 0.0))
+        elif exchange.owes or exchange.paused:
             waits.append(max(self._next_look - monotonic(), 0.0))
         return min(waits) if waits else None
 
@@ -209,10 +212,10 @@ class Waiter:
         now = monotonic()
         if self._exchange.down:
             self._down_since = self._down_since or now
-            if now < self._next_look:
+            if now < self._next_try:
                 return
         self._hang_up()
-        self._next_look = now + PAUSE_S
+        self._next_try = now + PAUSE_S
         try:
             if self._exchange.down:
                 self._transport.probe(PROBE_S)

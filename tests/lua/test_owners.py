@@ -91,8 +91,9 @@ def test_held_at_exactly_its_limit_of_bytes(run: Any, put: Any) -> None:
 # -- forget -----------------------------------------------------------------------------
 
 
-def test_a_dead_owner_without_jobs_is_forgotten(run: Any, put: Any, db: Any) -> None:
-    put({"lua:owners": {ME.field: ME.text(), OTHER.field: OTHER.text()}})
+@pytest.mark.parametrize("fields", [[ME.field], [ME.reaped], [ME.field, ME.reaped]])
+def test_a_dead_owner_without_jobs_is_forgotten(run: Any, put: Any, db: Any, fields: list[str]) -> None:
+    put({"lua:owners": {**dict.fromkeys(fields, ME.text()), OTHER.field: OTHER.text()}})
 
     assert run(STORE.owners.forget(ME)) is True
     assert run(STORE.owners.forget(ME)) is False

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from keyspace import BURIAL, ME, NOW, REGISTERED, RUNNING, STORE, job
+from keyspace import BURIAL, ME, MINE, NOW, REGISTERED, RUNNING, STORE, job
 
 from sidekiq_lua.errors import ScriptError
 from sidekiq_lua.store.owners import Orphan
@@ -49,6 +49,20 @@ def test_a_process_that_beats_again_keeps_its_jobs(run: Any, put: Any, db: Any) 
     assert run(recover(orphan(1))) is None
 
     assert db() == before
+
+
+def test_who_was_recovered_from_may_not_fetch_before_it_registers_again(run: Any, put: Any, db: Any) -> None:
+    """Else it could fetch its own job, and the thread that still runs it would settle the second run."""
+    put(REGISTERED, {RUNNING: [job(2), job(1)]})
+
+    run(recover(orphan(1)))
+
+    assert db()["lua:owners"] == {ME.reaped: ME.text()}
+    assert run(STORE.owners.page()) == ("0", [ME])
+    assert run(MINE.fetch(["default"], 1)).reaped
+    assert run(STORE.processes.beat(ME.identity, [ME], 60, {"info": "{}"}, {})).registered is False
+    run(STORE.owners.register(ME))
+    assert run(MINE.fetch(["default"], 1)).jobs == [("default", job(1))]
 
 
 def test_a_job_that_is_gone_is_not_brought_back(run: Any, put: Any, db: Any) -> None:
