@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,14 @@ JOBS = """
 """A job that notes a text in the list `notes`, and one that waits there until something is in `gate`."""
 
 
+SCRIPT = """
+import sys
+from sidekiq_lua.cli.main import main
+sys.exit(main())
+"""
+"""The command as pip installs it; unlike `python -m`, it does not put the current directory on the path."""
+
+
 class CommandLine:
     """Runs `sidekiq-lua` in `directory` against the server at `url`."""
 
@@ -50,6 +59,7 @@ class CommandLine:
         if url:
             self.env["REDIS_URL"] = url
         self._stack = stack
+        self.command = [sys.executable, str(self.write("bin/sidekiq-lua", SCRIPT))]
 
     def write(self, name: str, text: str) -> Path:
         """A file in the directory."""
@@ -61,7 +71,7 @@ class CommandLine:
     def run(self, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command that ends by itself."""
         return subprocess.run(
-            [sys.executable, "-m", "sidekiq_lua", *args],
+            [*self.command, *args],
             cwd=self.directory,
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,
@@ -72,8 +82,7 @@ class CommandLine:
 
     def start(self, *args: str, ready: str = READY, stdout: int | None = None, **env: str) -> Running:
         """Start one that goes on, and wait for a line of its output; it is killed when the test ends."""
-        command = [sys.executable, "-m", "sidekiq_lua", *args]
-        started = Running(command, self.directory, {**self.env, **env}, stdout)
+        started = Running([*self.command, *args], self.directory, {**self.env, **env}, stdout)
         self._stack.callback(started.kill)
         if ready:
             started.wait_for(ready)
@@ -145,3 +154,15 @@ def nowhere(make_cli: Callable[[str | None], CommandLine]) -> CommandLine:
 def notes(redis: Any) -> list[str]:
     """What jobs have noted."""
     return [text.decode() for text in redis.lrange("notes", 0, -1)]
+
+
+def push(redis: Any, name: str, *args: Any, queue: str = "default") -> None:
+    """A job as any client would push it."""
+    job = {"class": name, "args": args, "queue": queue, "jid": os.urandom(12).hex(), "retry": True}
+    redis.sadd("queues", queue)
+    redis.lpush(f"queue:{queue}", json.dumps({**job, "created_at": 1, "enqueued_at": 1}))
+
+
+def heartbeat(redis: Any) -> dict[str, str]:
+    (identity,) = redis.smembers("processes")
+    return {name.decode(): value.decode() for name, value in redis.hgetall(identity).items()}

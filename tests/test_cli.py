@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import socketserver
 import subprocess
@@ -93,6 +94,13 @@ def test_version(nowhere: CommandLine, args: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sidekiq-lua {__version__}\n", "")
 
 
+def test_python_m_is_the_same_command(nowhere: CommandLine) -> None:
+    installed = nowhere.run("--help")
+    nowhere.command = [sys.executable, "-m", "sidekiq_lua"]
+    assert nowhere.run("--help").stdout == installed.stdout
+    assert nowhere.run("wrker").returncode == 2
+
+
 # -- misuse -----------------------------------------------------------------------------
 
 
@@ -120,10 +128,10 @@ def test_misuse_is_one_line_and_exits_with_2(nowhere: CommandLine, args: list[st
         (["-t", "-1"], ["timeout"]),
         (["-t", "nan"], ["timeout"]),
         (["-C", "absent.yml"], ["absent.yml", "No such file"]),
-        (["-r", "absent.module"], ["absent.module"]),
-        (["-r", "absent.py"], ["absent.py"]),
-        (["-r", "folder"], ["folder", "__init__.py"]),
-        (["-r", "what is this"], ["what is this"]),
+        (["-r", "absent.module"], ["-r absent.module: there is no module 'absent'"]),
+        (["-r", "absent.py"], ["-r absent.py: there is no such file"]),
+        (["-r", "folder"], ["-r folder: the directory has no __init__.py"]),
+        (["-r", "what is this"], ["-r what is this: no file or directory is there"]),
         (["--app", "jobs"], ["jobs", "module:attribute"]),
         (["--app", "jobs:absent"], ["jobs:absent"]),
         (["--app", "jobs:note"], ["jobs:note", "function"]),
@@ -263,7 +271,7 @@ def test_nobody_reads_the_output(cli: CommandLine, command: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "sidekiq_lua", *command], cwd=cli.directory, env=cli.env,
+        [*cli.command, *command], cwd=cli.directory, env=cli.env,
         stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30,
     )  # fmt: skip
     os.close(writer)
@@ -273,7 +281,7 @@ def test_nobody_reads_the_output(cli: CommandLine, command: list[str]) -> None:
 def test_the_disk_is_full(cli: CommandLine) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "sidekiq_lua", "monitor"], cwd=cli.directory, env=cli.env,
+            [*cli.command, "monitor"], cwd=cli.directory, env=cli.env,
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
         )  # fmt: skip
     assert done.returncode == 1
@@ -283,7 +291,7 @@ def test_the_disk_is_full(cli: CommandLine) -> None:
 
 def test_there_is_no_standard_output(cli: CommandLine) -> None:
     done = subprocess.run(
-        f"{sys.executable} -m sidekiq_lua monitor >&-", shell=True, cwd=cli.directory, env=cli.env,
+        f"{shlex.join(cli.command)} monitor >&-", shell=True, cwd=cli.directory, env=cli.env,
         stderr=subprocess.PIPE, text=True, timeout=30,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The worker as a process: what it is told, what it imports, and how signals end it."""
+"""What a worker is told, and what it imports."""
 
 # ruff: noqa: F401, F811 -- fixtures are imported
 
@@ -7,187 +7,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 from typing import Any
 
 import pytest
-from commandline import JOBS, CommandLine, Running, cli, make_cli, notes
-from waiting import wait_until
-
-QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
-
-
-def push(redis: Any, name: str, *args: Any, queue: str = "default") -> None:
-    """A job as any client would push it."""
-    job = {"class": name, "args": args, "queue": queue, "jid": os.urandom(12).hex(), "retry": True}
-    redis.sadd("queues", queue)
-    redis.lpush(f"queue:{queue}", json.dumps({**job, "created_at": 1, "enqueued_at": 1}))
-
-
-def heartbeat(redis: Any) -> dict[str, str]:
-    (identity,) = redis.smembers("processes")
-    return {name.decode(): value.decode() for name, value in redis.hgetall(identity).items()}
-
-
-@pytest.fixture
-def busy(cli: CommandLine, redis: Any) -> Running:
-    """A worker that runs a job, which waits for something in the list `gate`."""
-    cli.write("jobs.py", JOBS)
-    cli.write("sidekiq.yml", QUICK)
-    running = cli.start("worker", "-r", "jobs", "-c", "2")
-    push(redis, "Gate", 60)
-    wait_until(lambda: notes(redis) == ["inside"])
-    return running
-
-
-# -- signals ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["TERM", "INT"])
-def test_a_signal_lets_the_running_job_finish(busy: Running, redis: Any, name: str) -> None:
-    busy.signal(name)
-    busy.wait_for("Pausing to allow jobs to finish")
-    redis.rpush("gate", "open")
-    assert busy.end() == 0
-    assert notes(redis) == ["inside", "through"]
-    assert redis.get("stat:processed") == b"1"
-    assert redis.smembers("processes") == set()
-    assert busy.output.rstrip().endswith("Bye!")
-
-
-@pytest.mark.parametrize(("first", "second"), [("INT", "INT"), ("TERM", "INT"), ("INT", "TERM")])
-def test_a_second_signal_forces_the_exit(busy: Running, redis: Any, first: str, second: str) -> None:
-    busy.signal(first)
-    busy.wait_for("Pausing to allow jobs to finish")
-
-    def ended() -> bool:
-        busy.signal(second)
-        return busy.process.poll() is not None
-
-    wait_until(ended)
-    assert busy.end() == 1
-    assert f"Got {second} while stopping: forced exit, 1 running" in busy.output
-    assert notes(redis) == ["inside"]
-    (kept,) = redis.keys("lua:running:*")
-    assert redis.llen(kept) == 1
-
-
-def test_one_signal_that_arrives_twice_is_one(cli: CommandLine, redis: Any, busy: Running) -> None:
-    for _ in range(20):
-        busy.signal("INT")
-    busy.wait_for("Pausing to allow jobs to finish")
-    redis.rpush("gate", "open")
-    assert busy.end() == 0
-    assert notes(redis) == ["inside", "through"]
-
-
-def test_jobs_that_outlast_the_time_out_go_back(cli: CommandLine, redis: Any) -> None:
-    cli.write("jobs.py", JOBS)
-    running = cli.start("worker", "-r", "jobs", "-t", "0.2")
-    push(redis, "Gate", 2)
-    wait_until(lambda: notes(redis) == ["inside"])
-    running.signal("TERM")
-    assert running.end() == 0
-    assert redis.llen("queue:default") == 1
-
-
-def test_tstp_stops_fetching_and_shows_in_redis(busy: Running, redis: Any) -> None:
-    assert heartbeat(redis)["quiet"] == "false"
-    busy.signal("TSTP")
-    wait_until(lambda: heartbeat(redis)["quiet"] == "true")
-    push(redis, "Note", "too late")
-    redis.rpush("gate", "open")
-    wait_until(lambda: heartbeat(redis)["busy"] == "0" and notes(redis) == ["inside", "through"])
-    assert redis.llen("queue:default") == 1
-    busy.signal("TERM")
-    assert busy.end() == 0
-    assert redis.llen("queue:default") == 1
-
-
-def test_nobody_reads_the_log(cli: CommandLine, redis: Any) -> None:
-    cli.write("jobs.py", JOBS)
-    reader, writer = os.pipe()
-    os.close(reader)
-    running = cli.start("worker", "-r", "jobs", ready="the log cannot be written", stdout=writer)
-    os.close(writer)
-    push(redis, "Note", "done")
-    wait_until(lambda: notes(redis) == ["done"])
-    running.signal("TERM")
-    assert running.end() == 0
-    assert running.output.count("\n") == 1, running.output
-
-
-def test_ttin_logs_every_thread(busy: Running) -> None:
-    busy.signal("TTIN")
-    busy.wait_for("sidekiq.heartbeat")
-    busy.wait_for("in perform")
-    assert busy.process.poll() is None
-
-
-@pytest.mark.parametrize(("sent", "code"), [("TERM", 0), ("TSTP", None)])
-def test_a_signal_through_redis(busy: Running, redis: Any, sent: str, code: int | None) -> None:
-    (identity,) = redis.smembers("processes")
-    redis.lpush(f"{identity.decode()}-signals", sent)
-    busy.wait_for(f"Got {sent} through Redis")
-    redis.rpush("gate", "open")
-    if code is None:
-        wait_until(lambda: heartbeat(redis)["quiet"] == "true")
-        busy.signal("TERM")
-    assert busy.end() == 0
-    assert notes(redis) == ["inside", "through"]
-
-
-def test_a_child_of_a_job_keeps_its_signals_to_itself(cli: CommandLine, redis: Any) -> None:
-    cli.write(
-        "jobs.py",
-        f"""{JOBS}
-    import os, signal
-
-    class Fork(Job):
-        def perform(self):
-            child = os.fork()
-            if not child:
-                signal.pause()
-                os._exit(7)
-            os.kill(child, signal.SIGTERM)
-            note(str(os.waitpid(child, 0)[1]))
-    """,
-    )
-    running = cli.start("worker", "-r", "jobs", PYTHONWARNINGS="ignore")
-    push(redis, "Fork")
-    push(redis, "Note", "still here")
-    wait_until(lambda: len(notes(redis)) == 2)
-    assert set(notes(redis)) == {str(int(signal.SIGTERM)), "still here"}
-    assert "Got TERM" not in running.output
-    running.signal("TERM")
-    assert running.end() == 0
-
-
-def test_a_thread_that_a_job_left_behind_does_not_keep_the_process(cli: CommandLine, redis: Any) -> None:
-    cli.write(
-        "jobs.py",
-        f"""{JOBS}
-    import threading
-
-    class Leave(Job):
-        def perform(self):
-            threading.Thread(target=threading.Event().wait, name="left-over", daemon=False).start()
-    """,
-    )
-    running = cli.start("worker", "-r", "jobs")
-    push(redis, "Leave")
-    wait_until(lambda: redis.llen("queue:default") == 0)
-    running.wait_for(": done")
-    running.signal("TERM")
-    assert running.end() == 0
-    assert "cut off: left-over" in running.output
-
+from commandline import JOBS, CommandLine, Running, cli, heartbeat, make_cli, push
 
 # -- what it is told --------------------------------------------------------------------
 
 
 def test_the_banner(cli: CommandLine, redis: Any) -> None:
-    cli.write("jobs.py", JOBS)
+    cli.write("jobs.py", f"{JOBS}\n    import os\n    print('environment', os.environ['SIDEKIQ_ENV'])")
     running = cli.start(
         "worker", "-r", "jobs", "-q", "high,2", "-q", "low,1", "-c", "3", "-g", "banner", "-e", "test"
     )
@@ -195,6 +24,7 @@ def test_the_banner(cli: CommandLine, redis: Any) -> None:
     (identity,) = redis.smembers("processes")
     for text in (
         f"pid {running.process.pid}",
+        "environment test\n",
         f"Redis: {cli.env['REDIS_URL']}, from REDIS_URL",
         f"Booted {identity.decode()} in test; concurrency: 3, queues: high,2 low,1 (weighted)",
     ):
@@ -229,6 +59,15 @@ def test_settings_from_a_file(cli: CommandLine, name: str) -> None:
     cli.write(name, FILES[name])
     running = cli.start("worker", "-r", "jobs", SIDEKIQ_ENV="production")
     assert "in production; concurrency: 4, queues: critical,3 low (weighted)" in running.output
+
+
+def test_a_file_that_names_its_environment(cli: CommandLine) -> None:
+    cli.write("jobs.py", JOBS)
+    cli.write(
+        "sidekiq.yml", "environment: test\nconcurrency: 2\ntest:\n  concurrency: 3\nstaging: {timeout: 1}"
+    )
+    assert "in test; concurrency: 3," in cli.start("worker", "-r", "jobs").output
+    assert "in staging; concurrency: 2," in cli.start("worker", "-r", "jobs", "-e", "staging").output
 
 
 def booted(running: Running) -> str:
@@ -272,11 +111,26 @@ def test_who_has_the_last_word(cli: CommandLine) -> None:
     assert "labels 4 default 25" in plain.output
 
 
-def test_verbose_is_the_debug_level(cli: CommandLine) -> None:
+@pytest.mark.parametrize(
+    ("own", "args", "env"),
+    [
+        ("config.logger = SidekiqLogger(level='info')", ["-v"], {}),
+        ("", [], {"DEBUG_INVOCATION": "1"}),
+    ],
+)
+def test_the_debug_level(cli: CommandLine, own: str, args: list[str], env: dict[str, str]) -> None:
     cli.write(
-        "jobs.py", f"{JOBS}\n    @sidekiq.configure_server\n    def f(config): sidekiq.logger.debug('fine')"
+        "jobs.py",
+        f"""{JOBS}
+    from sidekiq_lua import SidekiqLogger
+
+    @sidekiq.configure_server
+    def configure(config):
+        {own}
+        config.on("startup", lambda: sidekiq.logger.debug("fine"))
+    """,
     )
-    assert "fine" in cli.start("worker", "-r", "jobs", "-v").output
+    assert "fine" in cli.start("worker", "-r", "jobs", *args, **env).output
     assert "fine" not in cli.start("worker", "-r", "jobs").output
 
 
@@ -340,6 +194,16 @@ def test_r_names_a_file_outside_the_path(cli: CommandLine, redis: Any) -> None:
     running.wait_for("\nlib.work\n")
     push(redis, "Json")
     running.wait_for("\nrequired_json\n")
+
+
+def test_r_names_a_file_as_the_nearest_directory_of_the_path_does(cli: CommandLine, redis: Any) -> None:
+    for name, text in TREE.items():
+        cli.write(name, text)
+    (cli.directory / "src/json.py").unlink()
+    path = os.pathsep.join([cli.env["PYTHONPATH"], str(cli.directory / "src")])
+    running = cli.start("worker", "-r", "src/lib/work.py", PYTHONPATH=path)
+    push(redis, "Work")
+    running.wait_for("\nlib.work\n")
 
 
 def test_modules_without_a_job_class_are_warned_of(cli: CommandLine) -> None:

@@ -119,7 +119,8 @@ def test_all(cli: CommandLine, redis: Any, args: list[str]) -> None:
     assert queues == "---- Queues (0) ----\nNAME    SIZE  LATENCY\n"
 
 
-def test_version_asks_no_server(cli: CommandLine) -> None:
+def test_version_needs_neither_server_nor_settings(cli: CommandLine) -> None:
+    cli.write("sidekiq.yml", "queues: [")
     cli.env["REDIS_URL"] = "redis://127.0.0.1:1/0"
     assert shown(cli, "version").startswith(f"sidekiq-lua {__version__}\n")
 

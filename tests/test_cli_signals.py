@@ -1,0 +1,167 @@
+"""How signals reach a worker, and how it ends."""
+
+# ruff: noqa: F401, F811 -- fixtures are imported
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from commandline import JOBS, CommandLine, Running, cli, heartbeat, make_cli, notes, push
+from waiting import wait_until
+
+QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
+
+
+@pytest.fixture
+def busy(cli: CommandLine, redis: Any) -> Running:
+    """A worker that runs a job, which waits for something in the list `gate`."""
+    cli.write("jobs.py", JOBS)
+    cli.write("sidekiq.yml", QUICK)
+    running = cli.start("worker", "-r", "jobs", "-c", "2")
+    push(redis, "Gate", 60)
+    wait_until(lambda: notes(redis) == ["inside"])
+    return running
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_a_signal_lets_the_running_job_finish(busy: Running, redis: Any, name: str) -> None:
+    busy.signal(name)
+    busy.wait_for("Pausing to allow jobs to finish")
+    redis.rpush("gate", "open")
+    assert busy.end() == 0
+    assert notes(redis) == ["inside", "through"]
+    assert redis.get("stat:processed") == b"1"
+    assert redis.smembers("processes") == set()
+    assert busy.output.rstrip().endswith("Bye!")
+
+
+@pytest.mark.parametrize(("first", "second"), [("INT", "INT"), ("TERM", "INT"), ("INT", "TERM")])
+def test_a_second_signal_forces_the_exit(busy: Running, redis: Any, first: str, second: str) -> None:
+    busy.signal(first)
+    busy.wait_for("Pausing to allow jobs to finish")
+
+    def ended() -> bool:
+        busy.signal(second)
+        return busy.process.poll() is not None
+
+    wait_until(ended)
+    assert busy.end() == 1
+    assert f"Got {second} while stopping: forced exit, 1 running" in busy.output
+    assert notes(redis) == ["inside"]
+    (kept,) = redis.keys("lua:running:*")
+    assert redis.llen(kept) == 1
+
+
+def test_signals_that_arrive_together_are_one(busy: Running, redis: Any) -> None:
+    for name in ("INT", "TERM", "INT", "TERM"):
+        busy.signal(name)
+    busy.wait_for("Pausing to allow jobs to finish")
+    redis.rpush("gate", "open")
+    assert busy.end() == 0
+    assert notes(redis) == ["inside", "through"]
+
+
+def test_jobs_that_outlast_the_time_out_go_back(cli: CommandLine, redis: Any) -> None:
+    cli.write("jobs.py", JOBS)
+    running = cli.start("worker", "-r", "jobs", "-t", "0.2")
+    push(redis, "Gate", 2)
+    wait_until(lambda: notes(redis) == ["inside"])
+    running.signal("TERM")
+    assert running.end() == 0
+    assert redis.llen("queue:default") == 1
+
+
+def test_tstp_stops_fetching_and_shows_in_redis(busy: Running, redis: Any) -> None:
+    assert heartbeat(redis)["quiet"] == "false"
+    busy.signal("TSTP")
+    wait_until(lambda: heartbeat(redis)["quiet"] == "true")
+    push(redis, "Note", "too late")
+    redis.rpush("gate", "open")
+    wait_until(lambda: heartbeat(redis)["busy"] == "0" and notes(redis) == ["inside", "through"])
+    assert redis.llen("queue:default") == 1
+    busy.signal("TERM")
+    assert busy.end() == 0
+    assert redis.llen("queue:default") == 1
+
+
+def test_nobody_reads_the_log(cli: CommandLine, redis: Any) -> None:
+    cli.write("jobs.py", JOBS)
+    reader, writer = os.pipe()
+    os.close(reader)
+    running = cli.start("worker", "-r", "jobs", ready="the log cannot be written", stdout=writer)
+    os.close(writer)
+    push(redis, "Note", "done")
+    wait_until(lambda: notes(redis) == ["done"])
+    running.signal("TERM")
+    assert running.end() == 0
+    assert running.output.count("\n") == 1, running.output
+
+
+def test_ttin_logs_every_thread(busy: Running) -> None:
+    busy.signal("TTIN")
+    busy.wait_for("sidekiq.heartbeat")
+    busy.wait_for("in perform")
+    assert busy.process.poll() is None
+
+
+@pytest.mark.parametrize(("sent", "code"), [("TERM", 0), ("TSTP", None)])
+def test_a_signal_through_redis(busy: Running, redis: Any, sent: str, code: int | None) -> None:
+    (identity,) = redis.smembers("processes")
+    redis.lpush(f"{identity.decode()}-signals", sent)
+    busy.wait_for(f"Got {sent} through Redis")
+    redis.rpush("gate", "open")
+    if code is None:
+        wait_until(lambda: heartbeat(redis)["quiet"] == "true")
+        busy.signal("TERM")
+    assert busy.end() == 0
+    assert notes(redis) == ["inside", "through"]
+
+
+def test_a_child_of_a_job_keeps_its_signals_to_itself(cli: CommandLine, redis: Any) -> None:
+    cli.write(
+        "jobs.py",
+        f"""{JOBS}
+    import os, signal
+
+    class Fork(Job):
+        def perform(self):
+            for _ in range(30):
+                child = os.fork()
+                if not child:
+                    signal.pause()
+                    os._exit(7)
+                os.kill(child, signal.SIGTERM)
+                note(str(os.waitpid(child, 0)[1]))
+    """,
+    )
+    running = cli.start("worker", "-r", "jobs", PYTHONWARNINGS="ignore")
+    push(redis, "Fork")
+    push(redis, "Note", "still here")
+    wait_until(lambda: len(notes(redis)) == 31)
+    assert sorted(notes(redis)) == [str(int(signal.SIGTERM))] * 30 + ["still here"]
+    assert "Got TERM" not in running.output
+    running.signal("TERM")
+    assert running.end() == 0
+
+
+def test_a_thread_that_a_job_left_behind_does_not_keep_the_process(cli: CommandLine, redis: Any) -> None:
+    cli.write(
+        "jobs.py",
+        f"""{JOBS}
+    import threading
+
+    class Leave(Job):
+        def perform(self):
+            threading.Thread(target=threading.Event().wait, name="left-over", daemon=False).start()
+    """,
+    )
+    running = cli.start("worker", "-r", "jobs")
+    push(redis, "Leave")
+    wait_until(lambda: redis.llen("queue:default") == 0)
+    running.wait_for(": done")
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "cut off: left-over" in running.output
