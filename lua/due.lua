@@ -17,7 +17,7 @@ local now, n, bytes = ARGV[1], ARGV[2], ARGV[3]
 n, bytes = tonumber(n), tonumber(bytes)
 local due = {}
 for i = 1, #KEYS do
-  local found, size, asked = {}, 0, 1
+  local found, size, asked = {}, 0
   repeat
     -- How large an entry is shows only once it was read: one by one while they are large.
     asked = math.min(size * 10 < bytes and #found > 0 and 10 or 1, n - #found)
