@@ -167,11 +167,18 @@ class Exchange:
         owner = self.ownership.owner
         delivery = Delivery(queue, raw, running)
         held = self.ownership.held
-        room = self.room()
         held.add(delivery)
         try:
-            state = "FULL" if room <= 0 else self._transport.run(running.admit(queue, raw))
-            if state in ("FULL", "REAPED"):
+            # No renewal in between: it registers the old epoch again, and a job of this process that was
+            # recovered meanwhile would be in the old list beside the bytes that its first run settles.
+            with self._trip:
+                if running is not self.ownership.running:
+                    state = "OLD"
+                elif self.room() <= 0:
+                    state = "FULL"
+                else:
+                    state = self._transport.run(running.admit(queue, raw))
+            if state in ("OLD", "FULL", "REAPED"):
                 self.give_back([delivery])
             if state == "REAPED":
                 self.renew(owner)
