@@ -147,7 +147,11 @@ def test_an_owner_is_remembered_for_as_long_as_something_may_still_come(
     running = app.store.keys.running(DEAD.identity, DEAD.epoch, "default")
     redis.sadd(app.store.keys.fallen(DEAD.identity), "")
     crew.worker()
-    wait_until(lambda: redis.info("commandstats")["cmdstat_smembers"]["calls"] > 5, 10, "some sweeps")
+
+    def sweeps() -> int:
+        return int(redis.info("commandstats").get("cmdstat_smembers", {"calls": 0})["calls"])
+
+    wait_until(lambda: sweeps() > 5, 10, "some sweeps")
 
     crew.push(app, "ok-1", "WorkJob", 0, queue="elsewhere")
     redis.lmove("queue:elsewhere", running, "RIGHT", "LEFT")
