@@ -55,3 +55,9 @@ class Call(Generic[T]):
         script = self.script
         command = "EVALSHA_RO" if script.reads_only else "EVALSHA"
         return pack(command, script.sha, len(self.keys), *self.keys, *self.argv)
+
+    def packed_whole(self) -> bytes:
+        """The same with the script's text, which no SCRIPT FLUSH can come before."""
+        script = self.script
+        command = "EVAL_RO" if script.reads_only else "EVAL"
+        return pack(command, script.text, len(self.keys), *self.keys, *self.argv)

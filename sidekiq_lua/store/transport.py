@@ -90,13 +90,13 @@ class Transport:
         connection = self._take()
         try:
             try:
-                reply = self._exchange(connection, call.script, packed)
+                reply = self._exchange(connection, call, packed)
             except theirs.ReadOnlyError:
-                reply = self._again(connection, call.script, packed)
+                reply = self._again(connection, call, packed)
             except CONNECTION as error:
                 if not call.script.reads_only:
                     raise lost(self.endpoint, error, call.script.name) from error
-                reply = self._again(connection, call.script, packed)
+                reply = self._again(connection, call, packed)
         except theirs.ResponseError as error:
             raise refused(error, call.script) from error
         except BaseException:
@@ -106,15 +106,16 @@ class Transport:
             self._give(connection)
         return call.read(reply)
 
-    def _again(self, connection: Any, script: Script, packed: bytes) -> Any:
+    def _again(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         connection.disconnect()
         self._open(connection)
         try:
-            return self._exchange(connection, script, packed)
+            return self._exchange(connection, call, packed)
         except CONNECTION as error:
-            raise lost(self.endpoint, error, script.name) from error
+            raise lost(self.endpoint, error, call.script.name) from error
 
-    def _exchange(self, connection: Any, script: Script, packed: bytes) -> Any:
+    def _exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
+        script = call.script
         if fault.at:
             fault.at("before", script.name)
         connection.send_packed_command([packed], check_health=False)
@@ -123,13 +124,23 @@ class Transport:
         try:
             reply = connection.read_response(disable_decoding=True)
         except theirs.NoScriptError:
-            connection.send_command("SCRIPT", "LOAD", script.text)
-            connection.read_response()
-            connection.send_packed_command([packed], check_health=False)
-            reply = connection.read_response(disable_decoding=True)
+            reply = self._load_and_exchange(connection, call, packed)
         if fault.at:
             fault.at("after", script.name)
         return reply
+
+    def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
+        """What met NOSCRIPT has not run. A server that forgets the script again gets the whole text."""
+        connection.send_command("SCRIPT", "LOAD", call.script.text)
+        connection.read_response()
+        if fault.at:
+            fault.at("loaded", call.script.name)
+        connection.send_packed_command([packed], check_health=False)
+        try:
+            return connection.read_response(disable_decoding=True)
+        except theirs.NoScriptError:
+            connection.send_packed_command([call.packed_whole()], check_health=False)
+            return connection.read_response(disable_decoding=True)
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
@@ -142,6 +153,13 @@ class Transport:
         connection = self._take()
         try:
             replies = self._exchange_many(connection, calls)
+            for n, reply in enumerate(replies):
+                if isinstance(reply, theirs.NoScriptError):
+                    # Forgotten since it was loaded: it has not run.
+                    try:
+                        replies[n] = self._load_and_exchange(connection, calls[n], calls[n].packed())
+                    except theirs.ResponseError as error:
+                        replies[n] = error
             unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
             if unsent:
                 connection.disconnect()

@@ -95,13 +95,13 @@ class AsyncTransport:
         connection = await self._take()
         try:
             try:
-                reply = await self._exchange(connection, call.script, packed)
+                reply = await self._exchange(connection, call, packed)
             except theirs.ReadOnlyError:
-                reply = await self._again(connection, call.script, packed)
+                reply = await self._again(connection, call, packed)
             except CONNECTION as error:
                 if not call.script.reads_only:
                     raise lost(self.endpoint, error, call.script.name) from error
-                reply = await self._again(connection, call.script, packed)
+                reply = await self._again(connection, call, packed)
         except theirs.ResponseError as error:
             raise refused(error, call.script) from error
         except BaseException:
@@ -112,15 +112,16 @@ class AsyncTransport:
             await self._give(connection)
         return call.read(reply)
 
-    async def _again(self, connection: Any, script: Script, packed: bytes) -> Any:
+    async def _again(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         await connection.disconnect(nowait=True)
         await self._open(connection)
         try:
-            return await self._exchange(connection, script, packed)
+            return await self._exchange(connection, call, packed)
         except CONNECTION as error:
-            raise lost(self.endpoint, error, script.name) from error
+            raise lost(self.endpoint, error, call.script.name) from error
 
-    async def _exchange(self, connection: Any, script: Script, packed: bytes) -> Any:
+    async def _exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
+        script = call.script
         if fault.at:
             fault.at("before", script.name)
         await connection.send_packed_command([packed], check_health=False)
@@ -129,13 +130,23 @@ class AsyncTransport:
         try:
             reply = await connection.read_response(disable_decoding=True)
         except theirs.NoScriptError:
-            await connection.send_command("SCRIPT", "LOAD", script.text)
-            await connection.read_response()
-            await connection.send_packed_command([packed], check_health=False)
-            reply = await connection.read_response(disable_decoding=True)
+            reply = await self._load_and_exchange(connection, call, packed)
         if fault.at:
             fault.at("after", script.name)
         return reply
+
+    async def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
+        """What met NOSCRIPT has not run. A server that forgets the script again gets the whole text."""
+        await connection.send_command("SCRIPT", "LOAD", call.script.text)
+        await connection.read_response()
+        if fault.at:
+            fault.at("loaded", call.script.name)
+        await connection.send_packed_command([packed], check_health=False)
+        try:
+            return await connection.read_response(disable_decoding=True)
+        except theirs.NoScriptError:
+            await connection.send_packed_command([call.packed_whole()], check_health=False)
+            return await connection.read_response(disable_decoding=True)
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
@@ -147,6 +158,13 @@ class AsyncTransport:
         connection = await self._take()
         try:
             replies = await self._exchange_many(connection, calls)
+            for n, reply in enumerate(replies):
+                if isinstance(reply, theirs.NoScriptError):
+                    # Forgotten since it was loaded: it has not run.
+                    try:
+                        replies[n] = await self._load_and_exchange(connection, calls[n], calls[n].packed())
+                    except theirs.ResponseError as error:
+                        replies[n] = error
             unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
             if unsent:
                 await connection.disconnect(nowait=True)

@@ -79,10 +79,11 @@ class GateJob(Tried):
 
 
 class TurnJob(Tried):
-    """Its n-th run, by the ledger, goes on until there is a file whose name ends in n."""
+    """Its n-th run, by the ledger, makes a file `…inside` + n and waits for one that ends in n."""
 
     def perform(self, gate):
         turn = sum(entry.what == "begin" and entry.jid == self.jid for entry in ledger.read())
+        Path(f"{gate}inside{turn}").touch()
         GateJob().perform(f"{gate}{turn}")
 
 

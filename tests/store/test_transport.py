@@ -16,7 +16,7 @@ from servers import Server
 from waiting import wait_until
 
 from sidekiq_lua.errors import RedisFull, RedisRefused, RedisUnavailable, ScriptError
-from sidekiq_lua.store import Transport
+from sidekiq_lua.store import Transport, fault
 from sidekiq_lua.store import transport as transport_module
 from sidekiq_lua.store.queues import QueueSize
 
@@ -35,6 +35,20 @@ def test_a_script_that_the_server_forgot_is_loaded_again(transport: Transport, r
     redis.script_flush()
     transport.run(push(2))
 
+    assert contents(redis) == {"queues": {"default"}, "queue:default": [job(2), job(1)]}
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_script_that_is_forgotten_as_soon_as_it_is_loaded(
+    transport: Transport, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    redis.script_flush()
+    stages = {"before", "loaded"} if many else {"loaded"}
+    monkeypatch.setattr(fault, "at", lambda stage, name: stage in stages and redis.script_flush())
+
+    results = transport.run_many([push(1), push(2)]) if many else [transport.run(push(n)) for n in (1, 2)]
+
+    assert results == [1, 2]
     assert contents(redis) == {"queues": {"default"}, "queue:default": [job(2), job(1)]}
 
 

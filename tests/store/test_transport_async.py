@@ -22,7 +22,7 @@ from sidekiq_lua.errors import (
     RedisUnavailable,
     ScriptError,
 )
-from sidekiq_lua.store import AsyncTransport, Endpoint
+from sidekiq_lua.store import AsyncTransport, Endpoint, fault
 from sidekiq_lua.store import transport_async as module
 from sidekiq_lua.store.queues import QueueSize
 
@@ -76,6 +76,25 @@ def test_scripts_are_loaded_when_the_server_lacks_them(url: str, redis: redis_py
 
     asyncio.run(main())
     assert contents(redis) == {"queues": {"default"}, "queue:default": [job(3), job(2), job(1)]}
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_script_that_is_forgotten_as_soon_as_it_is_loaded(
+    url: str, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    redis.script_flush()
+    stages = {"before", "loaded"} if many else {"loaded"}
+    monkeypatch.setattr(fault, "at", lambda stage, name: stage in stages and redis.script_flush())
+
+    async def main() -> None:
+        async with connected(url) as transport:
+            if many:
+                assert await transport.run_many([push(1), push(2)]) == [1, 2]
+            else:
+                assert [await transport.run(push(n)) for n in (1, 2)] == [1, 2]
+
+    asyncio.run(main())
+    assert contents(redis) == {"queues": {"default"}, "queue:default": [job(2), job(1)]}
 
 
 def test_errors_are_the_same_ones(url: str, redis: redis_py.Redis, make_server: Any) -> None:
