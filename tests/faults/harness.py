@@ -18,6 +18,8 @@ from sidekiq_lua.errors import LostReply, RedisError
 
 TESTS = Path(__file__).parents[1]
 JOBS = Path(__file__).with_name("jobs.py")
+COMES_BACK_S = 10.0 if "PYTEST_XDIST_WORKER" in os.environ else 2.0
+"""How soon a worker consumes again; beside other tests, on a busy machine, it only must come back."""
 SHORT = {
     "heartbeat_interval": 0.3,
     "heartbeat_ttl": 2,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from faults.harness import Crew
+from faults.harness import COMES_BACK_S, Crew
 from faults.scenarios import (
     Scenario,
     cut_off,
@@ -54,8 +54,6 @@ QUICK = {
     *("BLMOVE CUT_REPLY", "beat SWALLOW"),
 }
 """What runs by default; the rest is slow only by its number."""
-
-COMES_BACK_S = 2.0
 
 
 @pytest.fixture
@@ -116,11 +114,12 @@ def test_a_call_without_an_answer_costs_nothing(
     assert "settled elsewhere" not in crew.logs()
 
 
-@pytest.mark.parametrize("call", ["admit", "ack_and_fetch", "BLMOVE"])
+@pytest.mark.parametrize("call", ["admit", "ack_and_fetch", pytest.param("BLMOVE", marks=pytest.mark.slow)])
 def test_after_a_cut_the_worker_consumes_again_at_once_and_tells_of_it(
     proxy: Proxy, crew: Crew, app: Any, call: str
 ) -> None:
     worker = crew.worker()
+    wait_until(lambda: crew.redis.info("clients")["blocked_clients"] == 1)
     proxy.on(words_of(call), Fate.CUT_REPLY)
     crew.push(app, "ok-1", "WorkJob", 0)
     wait_until(lambda: proxy.met)
@@ -135,6 +134,7 @@ def test_after_a_cut_the_worker_consumes_again_at_once_and_tells_of_it(
     assert not crew.check().extra
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_heard_of_for_a_while(
     proxy: Proxy, make_crew: Any, app: Any, redis: redis_py.Redis
 ) -> None:
@@ -160,6 +160,7 @@ def test_a_server_that_is_not_heard_of_for_a_while(
     assert not crew.check().extra
 
 
+@pytest.mark.slow
 def test_an_idle_worker_whose_connections_died_in_silence(
     proxy: Proxy, make_crew: Any, app: Any, redis: redis_py.Redis
 ) -> None:

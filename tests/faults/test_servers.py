@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from faults.harness import SHORT, Crew
+from faults.harness import COMES_BACK_S, SHORT, Crew
 from faults.ledger import Keyspace
 from servers import Server
 from waiting import wait_until
 
 from sidekiq_lua.errors import RedisFull, RedisRefused
 
-COMES_BACK_S = 2.0
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
 
