@@ -24,7 +24,7 @@ FIXED = 3
 COMMANDS = 6
 """The most commands that a script needs for one member or key."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
 
 
 def bound(script: str) -> str:

@@ -114,7 +114,10 @@ def test_a_call_without_an_answer_costs_nothing(
     assert "settled elsewhere" not in crew.logs()
 
 
-@pytest.mark.parametrize("call", ["admit", "ack_and_fetch", pytest.param("BLMOVE", marks=pytest.mark.slow)])
+ALONE = [pytest.mark.slow, pytest.mark.alone]
+
+
+@pytest.mark.parametrize("call", ["admit", "ack_and_fetch", pytest.param("BLMOVE", marks=ALONE)])
 def test_after_a_cut_the_worker_consumes_again_at_once_and_tells_of_it(
     proxy: Proxy, crew: Crew, app: Any, call: str
 ) -> None:
@@ -134,6 +137,7 @@ def test_after_a_cut_the_worker_consumes_again_at_once_and_tells_of_it(
     assert not crew.check().extra
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_server_that_is_not_heard_of_for_a_while(
     proxy: Proxy, make_crew: Any, app: Any, redis: redis_py.Redis
@@ -160,6 +164,7 @@ def test_a_server_that_is_not_heard_of_for_a_while(
     assert not crew.check().extra
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_an_idle_worker_whose_connections_died_in_silence(
     proxy: Proxy, make_crew: Any, app: Any, redis: redis_py.Redis

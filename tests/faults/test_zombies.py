@@ -161,6 +161,7 @@ def test_an_owner_is_remembered_for_as_long_as_something_may_still_come(
     assert not crew.check().extra
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_death_that_nobody_sees_costs_a_ttl_and_a_sweep(
     crew: Crew, app: Any, redis: redis_py.Redis, record_property: Any

@@ -37,6 +37,7 @@ def test_kill_9_amid_50_running_jobs(app, start_worker, redis, reports, kind):
     assert redis.llen("queue:default") == redis.zcard("retry") == redis.zcard("dead") == 0
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_ten_jobs_over_two_workers_begin_at_once(app, start_worker, redis, reports):
     """Alone on the machine, as every test of a time is; other load can only add to the best of three."""

@@ -1,4 +1,4 @@
-"""An idle worker costs next to nothing and starts a job at once. Run it alone: `-n 0 -m slow`."""
+"""An idle worker costs next to nothing and starts a job at once. Run it alone: `-n 0 -m alone`."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 QUEUES = ["critical", "default", "low"]
 DEFAULTS = {

@@ -10,6 +10,7 @@ import pytest
 BENCH = Path(__file__).parents[2] / "tools" / "bench"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_draining_reaches_a_third_of_a_bare_loop_over_the_same_scripts():
