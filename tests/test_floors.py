@@ -16,12 +16,12 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"middleware", "options", "payload", "strict", "timing"},
+    | {"middleware", "options", "payload", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "job", "registry"},
     {"worker", "api"},
-    {"instance", "cli", "monitor", "__main__", "__init__"},
+    {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

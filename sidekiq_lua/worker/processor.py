@@ -50,6 +50,7 @@ class Processor:
         self._submit = submit
         self._stopping = stopping
         self._marks = marks
+        self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
 
     def process(self, delivery: Delivery) -> None:
@@ -105,7 +106,7 @@ class Processor:
         else:
             self._marks.end(mark)
             del self.work[name]
-            self._succeeded(delivery, monotonic() - began)
+            self._succeeded(delivery, payload, monotonic() - began)
 
     async def run_async(
         self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
@@ -126,11 +127,13 @@ class Processor:
             return lambda: self._failed(delivery, payload, job_class, failure, elapsed)
         self._marks.end(mark)
         del self.work[name]
-        self._succeeded(delivery, monotonic() - began)
+        self._succeeded(delivery, payload, monotonic() - began)
         return None
 
-    def _succeeded(self, delivery: Delivery, elapsed: float) -> None:
+    def _succeeded(self, delivery: Delivery, payload: Payload, elapsed: float) -> None:
         self._exchange.ran(elapsed)
+        if self._tally is not None:
+            self._tally.succeeded(payload, elapsed)
         self._log.done(elapsed)
         self._exchange.done(delivery)
 
@@ -148,6 +151,8 @@ class Processor:
             self._exchange.active.pop(delivery, None)
             self._log.fail(elapsed)
             return
+        if self._tally is not None and job_class is not None:
+            self._tally.failed(payload)
         try:
             self._failures.failed(delivery, job_class, error)
         except BaseException as problem:
