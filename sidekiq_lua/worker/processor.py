@@ -18,6 +18,7 @@ from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
 from .marks import Marks, crash_key
+from .profiler import Profiler
 from .retry import caused_by_shutdown
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Processor:
         self._submit = submit
         self._stopping = stopping
         self._marks = marks
+        self._profiler = Profiler(app, failures)
         self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
 
@@ -94,9 +96,11 @@ class Processor:
                 self._app.registry.get(payload["class"])
                 raise UnknownJobClass(payload["class"])
             job = make_job(job_class, payload, self._stopping)
-            profiler = self._app.config.profiler if payload.get("profile") else None
-            if profiler is not None:
-                profiler(payload, lambda: call_job(self._app, job, payload, delivery.queue))
+            keep_profile = None
+            if payload.get("profile"):
+                keep_profile = self._profiler.call(
+                    payload, lambda: call_job(self._app, job, payload, delivery.queue)
+                )
             else:
                 call_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
@@ -107,6 +111,8 @@ class Processor:
             self._marks.end(mark)
             del self.work[name]
             self._succeeded(delivery, payload, monotonic() - began)
+            if keep_profile is not None:
+                keep_profile()
 
     async def run_async(
         self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
@@ -119,7 +125,13 @@ class Processor:
         began = monotonic()
         try:
             job = make_job(job_class, payload, self._stopping)
-            await await_job(self._app, job, payload, delivery.queue)
+            keep_profile = None
+            if payload.get("profile"):
+                keep_profile = await self._profiler.call_async(
+                    payload, lambda: await_job(self._app, job, payload, delivery.queue)
+                )
+            else:
+                await await_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]
@@ -128,7 +140,7 @@ class Processor:
         self._marks.end(mark)
         del self.work[name]
         self._succeeded(delivery, payload, monotonic() - began)
-        return None
+        return keep_profile
 
     def _succeeded(self, delivery: Delivery, payload: Payload, elapsed: float) -> None:
         self._exchange.ran(elapsed)
