@@ -148,7 +148,7 @@ def firefox(
     meta = {
         "interval": interval_s * 1000, "startTime": started_at * 1000, "processType": 0, "product": "Python",
         "stackwalk": 0, "debug": False, "gcpoison": 0, "asyncstack": 1, "platform": "", "oscpu": "",
-        "misc": "", "appBuildID": "", "abi": "", "toolkit": "", "sourceURL": "", "physicalCPUs": 0, "logicalCPUs": 0,
+        "misc": "", "appBuildID": "", "abi": "", "toolkit": "", "sourceURL": "",
         "version": _GECKO_VERSION, "preprocessedProfileVersion": FORMAT_VERSION, "symbolicated": True,
         "categories": _CATEGORIES, "markerSchema": [], "importedFrom": "sidekiq-lua",
         "profilingStartTime": 0, "profilingEndTime": round(elapsed_s * 1000, 3),

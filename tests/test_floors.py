@@ -37,7 +37,7 @@ BESIDE: dict[str, set[str]] = {
     "client": {"enqueue", "job", "registry"},
     "async_client": {"client", "enqueue", "job", "registry"},
     "app": {"async_client", "client", "enqueue", "execution", "job", "registry"},
-    "cli": {"__init__", "instance", "monitor"},
+    "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
     "__main__": {"cli"},
 }
