@@ -16,6 +16,7 @@ import pytest
 from commandline import CommandLine, cli, make_cli
 
 from sidekiq_lua import Sidekiq
+from sidekiq_lua.cli.main import main
 from sidekiq_lua.profiling import Recording, packed
 from sidekiq_lua.tally import Count
 
@@ -131,13 +132,12 @@ def test_profiles_are_listed(cli: CommandLine, app: Sidekiq) -> None:
     assert (found["name"], found["token"], found["elapsed"]) == ("slow-17", "slow", 0.5)
 
 
-@pytest.mark.parametrize("name", ["slow", "17", "slow-17"])
-def test_a_profile_is_exported(cli: CommandLine, app: Sidekiq, name: str) -> None:
+def test_a_profile_is_exported(cli: CommandLine, app: Sidekiq) -> None:
     profiled(app, "slow", "17")
     profiled(app, "other", "18")
 
-    assert shown(cli, "profiles", "export", name, "-o", "out.gz") == "Wrote out.gz (Echo, 0.500s)\n"
-    shown(cli, "profiles", "export", name, "-o", "out.json", "--format", "speedscope")
+    assert shown(cli, "profiles", "export", "slow", "-o", "out.gz") == "Wrote out.gz (Echo, 0.500s)\n"
+    shown(cli, "profiles", "export", "17", "-o", "out.json", "--format", "speedscope")
 
     stored = json.loads(gzip.decompress((cli.directory / "out.gz").read_bytes()))
     assert stored["meta"]["preprocessedProfileVersion"] == 48
@@ -160,7 +160,7 @@ def test_profiles_that_cannot_be_exported(cli: CommandLine, app: Sidekiq, redis:
 
 
 @pytest.mark.parametrize("name", ["metrics", "deploy", "profiles", "profiles list", "profiles export"])
-def test_help_has_examples(cli: CommandLine, name: str) -> None:
-    assert f"\n    sidekiq-lua {name.split()[0]}" in shown(cli, *name.split(), "--help").replace(
-        "      ", "    "
-    )
+def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*name.split(), "--help"])
+
+    assert f"Examples:\n    sidekiq-lua {name}" in capsys.readouterr().out
