@@ -11,7 +11,7 @@
 --       4.. rest        for each histogram: how many words follow for the hashes, pairs: field, addend; how
 --                       many words follow for the histogram: INCRBY, u16, the counter, addend
 -- RETURNS   1 if added, 0 if this flush was added before
--- BOUND     100 classes, each with at most 3 fields of 2 hashes and 26 counters
+-- BOUND     50 classes, each with at most 3 fields of 2 hashes and 26 counters
 -- REPLAY    token: `number`, for as long as ten minutes are kept
 -- ROLES     worker
 -- INVARIANT of several calls with one number, one is added

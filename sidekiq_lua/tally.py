@@ -18,7 +18,7 @@ BOUNDS_MS = (
 )
 """Sidekiq's buckets: the first holds what took less than 20 ms, and one more what took 335 s or longer."""
 BUCKETS = len(BOUNDS_MS) + 1
-CLASSES = 100
+CLASSES = 50
 """The most classes that one batch has."""
 _NAMES = 1000
 _NAME_LENGTH = 200

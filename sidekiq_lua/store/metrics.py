@@ -57,7 +57,7 @@ class Metrics:
         self._mark = scripts["mark_deploy"].call
 
     def flush(self, token: str, number: int, at: float, counts: Sequence[Counted]) -> Call[bool]:
-        """Add what at most 100 classes ran to the minute of epoch seconds `at`; False: it was added before.
+        """Add what at most 50 classes ran to the minute of epoch seconds `at`; False: it was added before.
 
         `token` names the process, `number` this batch of it.
         """

@@ -4,9 +4,11 @@ import asyncio
 import threading
 
 import pytest
+from proxy import Fate, Proxy
 from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
+from sidekiq_lua.store.scripts import library
 
 
 def totals(redis, prefix="j|", ten=False):
@@ -143,7 +145,24 @@ def test_the_setting_turns_it_off(make_app, run, redis):
     assert app.tally.totals() == {}
 
 
-def test_nothing_is_lost_or_doubled_by_an_outage(make_app, make_server, run, tmp_path):
+def test_a_flush_whose_reply_is_lost_counts_once(make_app, server, redis, run, log):
+    with Proxy(server.port) as proxy:
+        app = make_app(redis=proxy.url)
+        script = library()["flush_metrics"]
+        redis.script_load(script.text)
+        runner = run(app)
+        proxy.on(script.sha.encode(), Fate.CUT_REPLY, times=3)
+        app.tally.succeeded({"class": "EchoJob"}, 0.001)
+        wait_until(lambda: proxy.met)
+        app.tally.succeeded({"class": "EchoJob"}, 0.001)
+        wait_until(lambda: totals(redis).get("EchoJob|p") == 2)
+        runner.stop()
+
+    assert totals(redis)["EchoJob|p"] == 2
+    assert log.getvalue().count("metrics could not be written") == 1
+
+
+def test_nothing_is_lost_or_doubled_by_an_outage(make_app, make_server, run, log):
     server = make_server()
     seen = []
     app = make_app(redis={"url": server.url, "socket_timeout": 0.5, "connect_timeout": 0.2})
@@ -157,16 +176,18 @@ def test_nothing_is_lost_or_doubled_by_an_outage(make_app, make_server, run, tmp
     EchoJob.perform_bulk([[n] for n in range(50)])
     wait_until(lambda: processed(redis) == 50)
     wait_until(lambda: totals(redis).get("EchoJob|p") == 50)
-    # No flush, and so no beat, gets through for a while.
+    # No flush, and no beat, gets through for a while.
     redis.execute_command("CLIENT", "PAUSE", "1500", "WRITE")
     app.tally.succeeded({"class": "EchoJob"}, 0.001)
-    wait_until(lambda: "the heartbeat failed" in app.logger.handlers[0].stream.getvalue())
+    wait_until(lambda: "the heartbeat failed" in log.getvalue())
+    app.tally.succeeded({"class": "EchoJob"}, 0.001)
+    redis.execute_command("CLIENT", "UNPAUSE")
     EchoJob.perform_bulk([[n] for n in range(50)])
     wait_until(lambda: processed(redis) == 100, timeout=20)
     runner.stop()
 
-    assert totals(redis)["EchoJob|p"] == 101
-    assert sum(histogram(redis, "EchoJob")) == 101
+    assert totals(redis)["EchoJob|p"] == 102
+    assert sum(histogram(redis, "EchoJob")) == 102
     redis.close()
 
 
