@@ -9,6 +9,8 @@ from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 from sidekiq_lua.store.scripts import library
+from sidekiq_lua.worker.failure import ErrorReporter
+from sidekiq_lua.worker.metrics import MetricsFlusher
 
 
 def totals(redis, prefix="j|", ten=False):
@@ -227,3 +229,23 @@ def test_two_instances_count_apart(url):
 
     assert one.tally is not two.tally
     assert one.tally.token != two.tally.token
+
+
+class Clock:
+    offset = 0.0
+
+    def __init__(self, now):
+        self.now = lambda: now
+
+
+def test_a_minute_that_refuses_does_not_stop_the_next(make_app, redis, log):
+    app = make_app(clock=Clock(1_795_489_385.5))
+    flusher = MetricsFlusher(app, app.transport(), ErrorReporter(app))
+    redis.set("j|261124|3:03", "foreign")
+    app.tally.succeeded({"class": "EchoJob"}, 0.001)
+    assert not flusher.flush()
+
+    app.clock = Clock(1_795_489_445.5)
+    assert flusher.flush()
+
+    assert redis.hgetall("j|261124|3:04") == {b"EchoJob|p": b"1", b"EchoJob|ms": b"1"}
