@@ -36,6 +36,13 @@ class Counted(Protocol):
     def buckets(self) -> Mapping[int, int]: ...
 
 
+class Flushed(NamedTuple):
+    """`added` is False if it was added before; `problem` is an error's text where a part was left out."""
+
+    added: bool
+    problem: str
+
+
 class JobCounts(NamedTuple):
     """One class in one minute or ten; None where nothing was written, no `buckets` without a histogram."""
 
@@ -56,8 +63,8 @@ class Metrics:
         self._job = scripts["job_metrics"].call
         self._mark = scripts["mark_deploy"].call
 
-    def flush(self, token: str, number: int, at: float, counts: Sequence[Counted]) -> Call[bool]:
-        """Add what at most 50 classes ran to the minute of epoch seconds `at`; False: it was added before.
+    def flush(self, token: str, number: int, at: float, counts: Sequence[Counted]) -> Call[Flushed]:
+        """Add what at most 50 classes ran to the minute of epoch seconds `at`.
 
         `token` names the process, `number` this batch of it.
         """
@@ -74,7 +81,7 @@ class Metrics:
             short=SHORT_TTL_S,
             long=LONG_TTL_S,
             rest=rest,
-            read=lambda reply: reply == 1,
+            read=lambda reply: Flushed(reply[0] == 1, reply[1].decode("utf-8", "replace")),
         )
 
     def minutes(self, times: Sequence[float], *, ten: bool) -> Call[list[dict[str, int]]]:

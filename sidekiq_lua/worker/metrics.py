@@ -24,16 +24,20 @@ class MetricsFlusher:
         self._errors = errors
         self._lock = threading.Lock()
         self._failing = False
+        self._warned = False
 
     def flush(self) -> bool:
         """Send what is new, at most CLASSES classes a call; whether all of it is in Redis now."""
         with self._lock:
             try:
                 while (batch := self._tally.batch(self._app.clock.now())) is not None:
-                    self._transport.run(
+                    flushed = self._transport.run(
                         self._app.store.metrics.flush(self._tally.token, batch.number, batch.at, batch.counts)
                     )
                     self._tally.settle(batch)
+                    if flushed.problem and not self._warned:
+                        self._warned = True
+                        self._app.logger.warning("a part of the metrics is not written: %s", flushed.problem)
                     if len(batch.counts) < CLASSES:
                         break
             except RedisError as error:

@@ -97,7 +97,7 @@ def test_all_times_and_buckets(ruby: Any, app: Any) -> None:
                 Count("A::B", 1, 0, 3, {n: 1}),
             ]
             call = app.store.metrics.flush(f"t{n}-{minutes}", 1, now - minutes * 60, counts)
-            assert app.transport().run(call)
+            assert app.transport().run(call).added
         theirs = ruby.script("metrics.rb", "query", repr(now), "EchoJob")
         query = MetricsQuery(app, now)
 

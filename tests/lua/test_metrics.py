@@ -18,7 +18,7 @@ ECHO = Count("Echo", 12, 2, 310, {0: 9, 7: 1})
 
 
 def test_a_flush_writes_sidekiq_s_keys(run: Any, redis: Any) -> None:
-    assert run(METRICS.flush("t", 1, NOW, [ECHO]))
+    assert run(METRICS.flush("t", 1, NOW, [ECHO])) == (True, "")
 
     fields = {b"Echo|p": b"12", b"Echo|f": b"2", b"Echo|ms": b"310"}
     assert redis.hgetall(MINUTE) == fields
@@ -33,8 +33,8 @@ def test_flushes_add_up_also_in_what_ruby_wrote(run: Any, put: Any, redis: Any) 
     put({MINUTE: {"Echo|p": "1", "Ruby|p": "1"}, TEN: {"Echo|p": "1"}, HISTOGRAM: "\0\1"})
 
     for number in (1, 2):
-        assert run(METRICS.flush("t", number, NOW, [ECHO]))
-    assert run(METRICS.flush("another", 2, NOW, [ECHO]))
+        assert run(METRICS.flush("t", number, NOW, [ECHO])).added
+    assert run(METRICS.flush("another", 2, NOW, [ECHO])).added
 
     assert redis.hgetall(MINUTE) == {
         b"Echo|p": b"37", b"Echo|f": b"6", b"Echo|ms": b"930", b"Ruby|p": b"1",
@@ -46,7 +46,7 @@ def test_flushes_add_up_also_in_what_ruby_wrote(run: Any, put: Any, redis: Any) 
 def test_the_same_flush_counts_once(run: Any, redis: Any) -> None:
     call = METRICS.flush("t", 7, NOW, [ECHO])
 
-    assert [run(call), run(call), run(call)] == [True, False, False]
+    assert [run(call).added for _ in range(3)] == [True, False, False]
 
     assert redis.hget(MINUTE, "Echo|p") == b"12"
 
@@ -74,6 +74,16 @@ def test_a_foreign_key_refuses_the_flush_whole(run: Any, put: Any, db: Any, key:
         run(METRICS.flush("t", 1, NOW, [Count("Other", 1, 0, 5, {0: 1}), ECHO]))
 
     assert db() == before
+
+
+def test_a_foreign_field_is_told_and_the_rest_is_written(run: Any, put: Any, redis: Any) -> None:
+    put({MINUTE: {"Echo|p": "many"}})
+
+    added, problem = run(METRICS.flush("t", 1, NOW, [ECHO]))
+
+    assert (added, problem) == (True, "ERR hash value is not an integer")
+    assert redis.hmget(MINUTE, "Echo|p", "Echo|f") == [b"many", b"2"]
+    assert redis.hget(TEN, "Echo|p") == b"12"
 
 
 def test_a_bar_in_a_name_divides_nothing(run: Any, redis: Any) -> None:

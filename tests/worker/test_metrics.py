@@ -224,6 +224,27 @@ def test_what_redis_refuses_is_kept_for_later(make_app, make_server, run, log, r
     redis.close()
 
 
+def test_a_user_who_may_not_count_runs_jobs_and_is_told_once(make_app, make_server, run, log):
+    server = make_server()
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-hincrby")
+    app = make_app(redis=server.url, heartbeat_interval=0.05)
+
+    class EchoJob(app.Job):
+        def perform(self):
+            pass
+
+    runner = run(app)
+    with server.client() as client:
+        for n in (1, 2):
+            EchoJob.perform_async()
+            wait_until(lambda n=n: processed(client) == n)
+            wait_until(lambda n=n: histogram(client, "EchoJob")[0] == n)
+    runner.stop()
+
+    assert log.getvalue().count("a part of the metrics is not written") == 1
+
+
 def test_two_instances_count_apart(url):
     one, two = Sidekiq(redis=url), Sidekiq(redis=url)
 
