@@ -14,7 +14,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .config import Config
     from .context import Context
-    from .instance import AsyncClient, Client, Job, Sidekiq, Stats, sidekiq
+    from .instance import AsyncClient, Client, Deploy, Job, MetricsQuery, ProfileSet, Sidekiq, Stats, sidekiq
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
@@ -35,6 +35,9 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Runner",
     # looking
     "Stats",
+    "MetricsQuery",
+    "Deploy",
+    "ProfileSet",
     # logging
     "Context",
     "Formatters",
@@ -53,6 +56,9 @@ _HOME = {
     "Chain": "middleware",
     "Runner": "worker.runner",
     "Stats": "instance",
+    "MetricsQuery": "instance",
+    "Deploy": "instance",
+    "ProfileSet": "instance",
     "Context": "context",
     "Formatters": "log",
     "SidekiqLogger": "log",

@@ -23,6 +23,7 @@ from .log import SidekiqLogger
 from .payload import Codec, Stamp
 from .registry import Registry
 from .store import AsyncTransport, Endpoint, Keys, Store, Transport
+from .tally import Tally
 
 J = TypeVar("J", bound=type[JobBase[Any]])
 Block = Callable[[Config], Any]
@@ -39,6 +40,7 @@ class App:
         self._config.update(settings)
         self.clock = clock or Clock()
         self.registry = Registry()
+        self.tally = Tally()
         self.via: ContextVar[str | None] = ContextVar("via", default=None)
         self.is_server = False
         self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"

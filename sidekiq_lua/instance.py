@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .api import stats
+from .api import deploy, metrics, profiles, stats
 from .app import App
 from .async_client import BaseAsyncClient
 from .client import BaseClient
@@ -64,6 +64,31 @@ Sidekiq.async_client_class = AsyncClient
 
 class Stats(stats.Stats):
     """Totals of the default instance, or of another: `Stats(app)`."""
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+class MetricsQuery(metrics.MetricsQuery):
+    """What ran, by class, of the default instance's Redis, or of another: `MetricsQuery(app)`."""
+
+    def __init__(self, app: App | None = None, now: float | None = None) -> None:
+        super().__init__(app or sidekiq, now)
+
+
+class Deploy(deploy.Deploys):
+    """Marks of deploys of the default instance: `Deploy.mark("v2")`; or of another: `Deploy(app).mark(…)`."""
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+    @classmethod
+    def default(cls) -> Deploy:
+        return cls()
+
+
+class ProfileSet(profiles.ProfileSet):
+    """The kept profiles of the default instance, or of another: `ProfileSet(app)`."""
 
     def __init__(self, app: App | None = None) -> None:
         super().__init__(app or sidekiq)

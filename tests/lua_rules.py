@@ -18,10 +18,12 @@ MAX_LINES = 60
 
 READS = {
     *("EXISTS", "GET", "HEXISTS", "HGET", "HMGET", "HSCAN", "LINDEX", "LLEN", "LPOS", "SCARD", "SISMEMBER"),
+    *("BITFIELD_RO", "HGETALL", "HLEN", "STRLEN"),
     *("SMEMBERS", "SSCAN", "TYPE", "ZCARD", "ZCOUNT", "ZRANGE", "ZSCORE"),
 }
 WRITES = {
     *("DEL", "EXPIRE", "HDEL", "HSET", "INCRBY", "LMOVE", "LPUSH", "LREM", "RPOP", "RPUSH", "SADD", "SET"),
+    *("BITFIELD", "HINCRBY", "HSETNX"),
     *("SREM", "UNLINK", "ZADD", "ZREM", "ZREMRANGEBYRANK"),
 }
 """With READS, every command that a script may call: each touches one member, or a number that is bounded."""
@@ -31,24 +33,29 @@ PAGED = {"HSCAN": "COUNT", "SSCAN": "COUNT", "ZRANGE": "LIMIT"}
 
 WHOLE: Mapping[str, str] = {
     "fallen": "one member for each slot of a process",
+    "read_hashes": "three fields for each class that ran, or one for each minute of a day",
 }
-"""Scripts that read a whole set, and what bounds it."""
+"""Scripts that read a whole set or hash, and what bounds it."""
 
 GLOBALS = {"ARGV", "KEYS", "ipairs", "math", "redis", "tonumber", "type", "unpack"}
 """No cjson, os, string or table: a script neither reads a payload nor makes a key."""
 REDIS = {"call", "pcall", "acl_check_cmd"}
 """No set_repl, setresp, log, sha1hex."""
 
-USERS_WORK = {"push", "schedule"}
-"""Scripts that add work, which a full Redis must refuse."""
+USERS_WORK = {"push", "schedule", "flush_metrics", "mark_deploy", "store_profile"}
+"""Scripts that add work, or what is less than work, which a full Redis must refuse."""
 
 TAILS: Mapping[str, str] = {
     "announce": "two arguments for each script of this version",
     "beat": "a key for each queue of this process, and arguments for its owners and its hash's few fields",
+    "flush_metrics": "four words for each of 26 counters",
     "forget": "a key for each queue of one owner",
+    "job_metrics": "three words for each of 26 counters, which the client writes out",
     "leave": "a key for each queue of one owner",
     "preflight": "the words of a command that it writes out itself",
+    "read_profile": "the names of a few fields, which the client writes out",
     "schedule": "two arguments for each of at most 100 entries; the client cuts larger pushes",
+    "store_profile": "two arguments for each of a few fields",
 }
 """Scripts that unpack more than a slice of 1000, and what bounds it."""
 
@@ -222,8 +229,8 @@ def known_commands(text: str, name: str) -> list[str]:
         command = match[1].strip('"')
         if match[1] != f'"{command}"' or command not in READS | WRITES:
             complaints.append(f"{match[1]} is not one of the commands that a script may call")
-        if command == "SMEMBERS" and name not in WHOLE:
-            complaints.append("SMEMBERS is bounded only by what WHOLE says")
+        if command in {"HGETALL", "SMEMBERS"} and name not in WHOLE:
+            complaints.append(f"{command} is bounded only by what WHOLE says")
         if command in PAGED and f'"{PAGED[command]}"' not in match[3]:
             complaints.append(f"{command} without {PAGED[command]} is not bounded")
     return complaints

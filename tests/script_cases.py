@@ -10,6 +10,7 @@ from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.scripts import library
+from sidekiq_lua.tally import Count
 
 
 class Case(NamedTuple):
@@ -28,6 +29,12 @@ HEARTBEAT = {ME.identity: {"info": "{}", "busy": "1"}, "processes": {ME.identity
 KEYS = STORE.keys
 _FAILED = job(1, ',"retry_count":0')
 _KILLED = job(22, ',"retry_count":1')
+_RAN = [Count("SomeJob", 3, 1, 250, {0: 1, 6: 1}), Count("Other", 1, 1, 0, {})]
+_MINUTE = {KEYS.minute(NOW): {"SomeJob|p": "2", "SomeJob|ms": "9"}, KEYS.histogram("SomeJob", NOW): "\0\2"}
+_PROFILES = {
+    "profiles": [("mine-23", NOW + 9), ("over-22", NOW - 9)],
+    "mine-23": {"token": "mine", "jid": "23", "type": "SomeJob", "data": "gz"},
+}
 _owners, _processes, _queues = STORE.owners, STORE.processes, STORE.queues
 
 CASES: dict[str, Case] = {
@@ -68,18 +75,24 @@ CASES: dict[str, Case] = {
     ),
     "fallen": Case(_owners.fallen(ME.identity), {f"lua:fallen:{ME.identity}": {"", "1"}}),
     "fetch": Case(MINE.fetch(QUEUES, 2), {**REGISTERED, **WAITING}),
+    "flush_metrics": Case(STORE.metrics.flush("t", 2, NOW, _RAN), {**_MINUTE, "lua:metrics:t": "1"}),
     "forget": Case(_owners.forget(ME), REGISTERED),
     "held": Case(MINE.held("default"), HELD),
+    "job_metrics": Case(STORE.metrics.of_class("SomeJob", [NOW, NOW - 60], ten=False), _MINUTE),
     "keep_alive": Case(
         library()["keep_alive"].call(process=KEYS.process(ME.identity), work=KEYS.work(ME.identity), ttl=60),
         HEARTBEAT,
     ),
     "leave": Case(_processes.leave(ME), {**REGISTERED, **HEARTBEAT, f"{ME.identity}:work": {"tid": "{}"}}),
+    "mark_deploy": Case(
+        STORE.metrics.mark("2027-01-15T08:00:00Z", "v2"), {"20270115-marks": {"2027-01-15T07:59:00Z": "v1"}}
+    ),
     "members": Case(_queues.names(), {"queues": {"default", "low"}}),
     "owners": Case(_owners.page(), REGISTERED),
     "pause": Case(_queues.pause("default"), {"paused": {"low"}}),
     "preflight": Case(STORE.counters.preflight(ME.identity, [RUNNING, "queue:default"]), {**HELD, **WAITING}),
     "process_info": Case(_processes.info([ME.identity]), HEARTBEAT),
+    "profiles": Case(STORE.profiles.page(NOW), _PROFILES),
     "promote": Case(
         STORE.entries.promote("schedule", [Promotion(job(23), "low", job(23)), Promotion(job(24), "")], NOW),
         {**WAITING, "schedule": [(job(23), NOW - 3), (job(24), NOW)]},
@@ -88,6 +101,8 @@ CASES: dict[str, Case] = {
     "prune": Case(_processes.prune([ME.identity, "gone:1:x"]), HEARTBEAT),
     "push": Case(_queues.push("default", [job(31), job(32)]), WAITING),
     "queue_sizes": Case(_queues.sizes(QUEUES), {**WAITING, "paused": {"low"}}),
+    "read_hashes": Case(STORE.metrics.minutes([NOW, NOW - 60], ten=False), _MINUTE),
+    "read_profile": Case(STORE.profiles.infos([("mine-23", NOW + 9), ("gone-1", NOW)]), _PROFILES),
     "recover": Case(
         _owners.recover(
             ME, "default", [Orphan(job(1), "1", True, _FAILED), Orphan(job(2), "2", True, b"")], 3, 60, BURIAL
@@ -102,5 +117,6 @@ CASES: dict[str, Case] = {
     "schedule": Case(_queues.schedule([(NOW, job(31))]), OTHERS),
     "signal": Case(_processes.signal(ME.identity, "TERM"), {}),
     "stats": Case(STORE.counters.totals(), {**OTHERS, **HEARTBEAT, "stat:processed": "5"}),
+    "store_profile": Case(STORE.profiles.store("new-31", {"token": "new", "data": b"gz"}, NOW), _PROFILES),
     "unpause": Case(_queues.unpause("default"), {"paused": {"default", "low"}}),
 }

@@ -16,12 +16,12 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"middleware", "options", "payload", "strict", "timing"},
+    | {"middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "job", "registry"},
     {"worker", "api"},
-    {"instance", "cli", "monitor", "__main__", "__init__"},
+    {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -37,7 +37,7 @@ BESIDE: dict[str, set[str]] = {
     "client": {"enqueue", "job", "registry"},
     "async_client": {"client", "enqueue", "job", "registry"},
     "app": {"async_client", "client", "enqueue", "execution", "job", "registry"},
-    "cli": {"__init__", "instance", "monitor"},
+    "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
     "__main__": {"cli"},
 }
@@ -52,6 +52,7 @@ LATE_ROOMS = {"cli", "monitor", "__main__", "__init__"}
 LATE: dict[str, str] = {
     "config/files.py": "yaml takes some 20 ms, which JSON and TOML need not wait for",
     "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
+    "worker/profiler.py": "pyinstrument is an extra, and takes 20 ms that a worker may never need",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""

@@ -16,6 +16,9 @@ from .report import Session, complain, describe
 _COMMANDS = {
     "worker": "Run jobs.",
     "monitor": "Show what there is to do, who does it, and the queues.",
+    "metrics": "Show what ran, by class; or serve figures to Prometheus.",
+    "deploy": "Mark a deploy in the graphs of the metrics.",
+    "profiles": "List and export the profiles of jobs.",
     "server": "Start, stop or look at this machine's bundled server.",
 }
 

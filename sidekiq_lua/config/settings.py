@@ -136,6 +136,12 @@ class Config:
         check.texts, [], "labels of the process, shown in lists"
     )
 
+    # -- what is measured ---------------------------------------------------------------
+
+    metrics: Setting[bool, bool] = Setting(
+        check.flag, True, "what ran is counted by class and minute, and written to Redis at each heartbeat"
+    )
+
     # -- logging and hooks --------------------------------------------------------------
 
     logger: Setting[logging.Logger | None, logging.Logger | None] = Setting(

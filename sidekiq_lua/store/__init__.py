@@ -6,8 +6,10 @@ from .counters import Counters
 from .endpoint import Endpoint
 from .entries import Entries
 from .keys import Keys
+from .metrics import Metrics
 from .owners import Owners
 from .processes import Processes
+from .profiles import Profiles
 from .queues import Queues
 from .running import Running
 from .transport import Transport
@@ -26,6 +28,8 @@ class Store:
         self.processes = Processes(self.keys)
         self.owners = Owners(self.keys)
         self.counters = Counters(self.keys)
+        self.metrics = Metrics(self.keys)
+        self.profiles = Profiles(self.keys)
 
     def running(self, identity: str, epoch: str) -> Running:
         """The running lists of one owner."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 
 class Keys:
     """The key layout under one prefix.
@@ -21,6 +23,7 @@ class Keys:
         self.process_cleanup = f"{prefix}process_cleanup"  # string, a lock of 60 s
         self.processed = f"{prefix}stat:processed"  # string, a counter
         self.failed = f"{prefix}stat:failed"  # string, a counter
+        self.profiles = f"{prefix}profiles"  # zset, names of profiles by the time of their end (s)
         self.owners = f"{prefix}lua:owners"  # hash, IDENTITY:EPOCH to JSON
         self.scripts = f"{prefix}lua:scripts"  # hash, script hash to name and version
 
@@ -59,3 +62,35 @@ class Keys:
     def crashes(self, job: str) -> str:
         """String: how many processes died running this job; `job` is its crash key."""
         return f"{self.prefix}lua:crashes:{job}"
+
+    # -- what ran, and how; `at` is epoch seconds, times in keys are UTC --------------------
+
+    def minute(self, at: float) -> str:
+        """Hash: CLASS|p, CLASS|f and CLASS|ms of one minute, `j|YYMMDD|H:MM`."""
+        t = time.gmtime(at)
+        return f"{self.prefix}j|{t.tm_year % 100:02}{t.tm_mon:02}{t.tm_mday:02}|{t.tm_hour}:{t.tm_min:02}"
+
+    def ten_minutes(self, at: float) -> str:
+        """Hash: the same of ten minutes, `j|YYMMDD|H:M`."""
+        return self.minute(at)[:-1]
+
+    def histogram(self, name: str, at: float) -> str:
+        """String of 26 counters of 16 bits: how long jobs of a class ran in a minute, `h|CLASS-D-H:M`."""
+        t = time.gmtime(at)
+        return f"{self.prefix}h|{name}-{t.tm_mday}-{t.tm_hour}:{t.tm_min}"
+
+    def flushed(self, token: str) -> str:
+        """String: the number of the last batch of metrics that a process has written."""
+        return f"{self.prefix}lua:metrics:{token}"
+
+    def marks(self, day: str) -> str:
+        """Hash: labels of deploys by minute, of one day, given as YYYY-MM-DD."""
+        return f"{self.prefix}{day.replace('-', '')}-marks"
+
+    def deploy_lock(self, label: str) -> str:
+        """String: a deploy was marked a minute ago."""
+        return f"{self.prefix}deploylock-{label}"
+
+    def profile(self, name: str) -> str:
+        """Hash: the profile of one run; `name` is TOKEN-JID."""
+        return f"{self.prefix}{name}"

@@ -14,6 +14,7 @@ from .failure import ErrorReporter
 from .heartbeat import Heartbeat
 from .identity import info, new_identity, set_title
 from .marks import Marks
+from .metrics import MetricsFlusher
 from .processor import Work
 from .recovery import Recovery
 from .scheduler import Scheduler
@@ -48,6 +49,7 @@ class Launcher:
         self._queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.queues))
         self._marks = Marks(self.concurrency)
         self._understudy = None if embedded else Understudy(app, self.identity, self._marks, self._log)
+        self._metrics = MetricsFlusher(app, self._transport, errors) if config.metrics else None
         self.stations = [
             Station(app, capsule, number, self.identity, self._transport, self._stopping.is_set, self._marks)
             for number, capsule in enumerate(capsules)
@@ -132,6 +134,8 @@ class Launcher:
         for actor in (self.heartbeat, self.scheduler, self.recovery):
             actor.stop()
             actor.join(_LEAVE_S)
+        if self._metrics and not self._metrics.flush():
+            self._log.warning("the last metrics of this process are lost: Redis did not take them")
         self._end_standin()
         self._sign_off([station for station, complete in zip(self.stations, ended, strict=True) if complete])
 
@@ -164,6 +168,8 @@ class Launcher:
         if event == "beat":
             if self._understudy:
                 self._understudy.beat()
+            if self._metrics:
+                self._metrics.flush()
             busy = sum(len(station.exchange.active) for station in self.stations)
             set_title(self._app.config.tag or "", busy, self.concurrency, self._quiet)
 

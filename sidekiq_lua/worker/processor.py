@@ -18,6 +18,7 @@ from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
 from .marks import Marks, crash_key
+from .profiler import Profiler
 from .retry import caused_by_shutdown
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Processor:
         self._submit = submit
         self._stopping = stopping
         self._marks = marks
+        self._profiler = Profiler(app, failures)
+        self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
 
     def process(self, delivery: Delivery) -> None:
@@ -93,9 +96,11 @@ class Processor:
                 self._app.registry.get(payload["class"])
                 raise UnknownJobClass(payload["class"])
             job = make_job(job_class, payload, self._stopping)
-            profiler = self._app.config.profiler if payload.get("profile") else None
-            if profiler is not None:
-                profiler(payload, lambda: call_job(self._app, job, payload, delivery.queue))
+            keep_profile = None
+            if payload.get("profile"):
+                keep_profile = self._profiler.call(
+                    payload, lambda: call_job(self._app, job, payload, delivery.queue)
+                )
             else:
                 call_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
@@ -105,7 +110,9 @@ class Processor:
         else:
             self._marks.end(mark)
             del self.work[name]
-            self._succeeded(delivery, monotonic() - began)
+            self._succeeded(delivery, payload, monotonic() - began)
+            if keep_profile is not None:
+                keep_profile()
 
     async def run_async(
         self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
@@ -118,7 +125,13 @@ class Processor:
         began = monotonic()
         try:
             job = make_job(job_class, payload, self._stopping)
-            await await_job(self._app, job, payload, delivery.queue)
+            keep_profile = None
+            if payload.get("profile"):
+                keep_profile = await self._profiler.call_async(
+                    payload, lambda: await_job(self._app, job, payload, delivery.queue)
+                )
+            else:
+                await await_job(self._app, job, payload, delivery.queue)
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]
@@ -126,11 +139,13 @@ class Processor:
             return lambda: self._failed(delivery, payload, job_class, failure, elapsed)
         self._marks.end(mark)
         del self.work[name]
-        self._succeeded(delivery, monotonic() - began)
-        return None
+        self._succeeded(delivery, payload, monotonic() - began)
+        return keep_profile
 
-    def _succeeded(self, delivery: Delivery, elapsed: float) -> None:
+    def _succeeded(self, delivery: Delivery, payload: Payload, elapsed: float) -> None:
         self._exchange.ran(elapsed)
+        if self._tally is not None:
+            self._tally.succeeded(payload, elapsed)
         self._log.done(elapsed)
         self._exchange.done(delivery)
 
@@ -148,6 +163,8 @@ class Processor:
             self._exchange.active.pop(delivery, None)
             self._log.fail(elapsed)
             return
+        if self._tally is not None and job_class is not None:
+            self._tally.failed(payload)
         try:
             self._failures.failed(delivery, job_class, error)
         except BaseException as problem:

@@ -18,7 +18,7 @@ _WORD = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.S)
 _END = "end-of-call"
 _ASKS = {
     *(b"EXISTS", b"HEXISTS", b"SISMEMBER", b"TYPE", b"LLEN", b"SCARD", b"ZCARD", b"ZCOUNT"),
-    *(b"GET", b"SET", b"INCRBY", b"DEL", b"UNLINK", b"EXPIRE"),
+    *(b"GET", b"SET", b"INCRBY", b"DEL", b"UNLINK", b"EXPIRE", b"HLEN", b"STRLEN"),
 }
 """Commands that touch one key as a whole, or ask for one member by a hash."""
 
@@ -48,7 +48,7 @@ class Meter:
     def members(self, call: Call[Any]) -> tuple[int, int]:
         """How many members the call touches (see `touched`), and with how many commands."""
         commands = self.commands(call)
-        return touched(commands, self._client.scard), len(commands)
+        return touched(commands, self._client.scard, self._client.hlen), len(commands)
 
     def commands(self, call: Call[Any]) -> list[list[bytes]]:
         """What the script ran inside, as MONITOR tells it."""
@@ -73,7 +73,7 @@ def _inner(lines: Any) -> Iterator[list[bytes]]:
             yield words
 
 
-def touched(commands: list[list[bytes]], card: Callable[[bytes], int]) -> int:
+def touched(commands: list[list[bytes]], card: Callable[[bytes], int], fields: Callable[[bytes], int]) -> int:
     """How many members these commands read or write.
 
     A job that is looked for, put and removed is one member, a range counts with its size and a scan with
@@ -91,12 +91,18 @@ def touched(commands: list[list[bytes]], card: Callable[[bytes], int]) -> int:
                 ranges += int(n)
             case b"SMEMBERS", [key]:
                 ranges += card(key)
+            case b"HGETALL", [key]:
+                ranges += fields(key)
+            case ((b"BITFIELD" | b"BITFIELD_RO"), [_, *words]):
+                ranges += words.count(b"INCRBY") + words.count(b"GET")
             case ((b"LMOVE" | b"RPOP" | b"LINDEX"), _):
                 ranges += 1
             case ((b"LPUSH" | b"RPUSH" | b"SADD" | b"SREM" | b"ZREM"), [_, *some]):
                 members.update((member,) for member in some)
-            case ((b"HMGET" | b"HGET" | b"HDEL"), [key, *fields]):
-                members.update((key, field) for field in fields)
+            case ((b"HMGET" | b"HGET" | b"HDEL"), [key, *some]):
+                members.update((key, field) for field in some)
+            case ((b"HINCRBY" | b"HSETNX"), [key, field, _]):
+                members.add((key, field))
             case b"HSET", [key, *pairs]:
                 members.update((key, field) for field in pairs[::2])
             case b"ZADD", [_, *pairs]:

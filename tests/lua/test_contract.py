@@ -160,6 +160,7 @@ REFUSED: list[tuple[Callable[[str, str], list[str]], str, str, str]] = [
     (rules.known_commands, CODE, 'redis.call("KEYS", payload)', "KEYS"),
     (rules.known_commands, CODE, 'redis.call("TIME")', "TIME"),
     (rules.known_commands, CODE, 'redis.pcall("SMEMBERS", target)', "SMEMBERS"),
+    (rules.known_commands, CODE, 'redis.call("HGETALL", target)', "HGETALL"),
     (rules.known_commands, CODE, 'redis.call("LRANGE", target, 0, -1)', "LRANGE"),
     (rules.known_commands, CODE, 'redis.call("SCAN", 0)', "SCAN"),
     (rules.known_commands, CODE, 'redis.call(payload, target)', "payload"),

@@ -123,11 +123,13 @@ def test_a_key_of_a_wrong_type_is_named(
 
 
 # `preflight` asks, and `announce` runs right after it.
+NO_JOBS = {"flush_metrics", "store_profile"}
+"""Denied, these cost a warning: a worker that may not keep figures still runs its jobs."""
 WORKERS = [
     name
     for name in CASES
     if re.search("worker|scheduler", library()[name].header["ROLES"])
-    and name not in {"preflight", "announce"}
+    and name not in {"preflight", "announce", *NO_JOBS}
 ]
 NEEDED = [(name, command) for name in WORKERS for command in sorted(rules.commands(library()[name].text))]
 

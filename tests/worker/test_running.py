@@ -14,7 +14,8 @@ def processed(redis):
     return int(redis.get("stat:processed") or 0)
 
 
-def test_a_job_runs_with_its_arguments_and_leaves_only_counters(app, run, redis, dump):
+def test_a_job_runs_with_its_arguments_and_leaves_only_counters(make_app, run, redis, dump):
+    app = make_app(metrics=False)
     seen = []
 
     class EchoJob(app.Job):
