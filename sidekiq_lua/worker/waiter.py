@@ -134,8 +134,11 @@ class Waiter:
             return
         self._look()
         self._give_back_stale()
-        if exchange.has_news and not self._wake():
+        while exchange.has_news and not self._wake():
             exchange.trip()
+            # A thread whose job ended meanwhile found a trip under way and rests: look for what it left.
+            if exchange.down or exchange.travelling:
+                break
         if self._arm:
             self._arm = False
             self._park()
