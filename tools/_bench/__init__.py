@@ -1,0 +1,1 @@
+"""What `tools/bench` measures with: servers, workers, clients, marks, and one module a measurement."""
