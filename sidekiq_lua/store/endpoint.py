@@ -90,6 +90,11 @@ class Endpoint:
         kwargs = {**self._kwargs, "protocol": 2, "retry": AsyncRetry(NoBackoff(), 0)}
         return kind(decode_responses=False, **kwargs)
 
+    @property
+    def timeout_s(self) -> float:
+        """How long to wait for a reply."""
+        return float(self._kwargs["socket_timeout"])
+
     def plain(self) -> dict[str, Any]:
         """Where the server is and how to log in, as plain values: for a process without redis-py."""
         kwargs = self._kwargs

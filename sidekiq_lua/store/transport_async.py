@@ -1,4 +1,4 @@
-"""Runs calls over a pool of redis-py asyncio connections that belong to one event loop."""
+"""Runs calls over redis-py asyncio connections: one that all single calls share, and a pool for pipelines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from redis import exceptions as theirs
 from ..clock import monotonic
 from ..errors import RedisError, RedisRefused, RedisUnavailable
 from . import fault
-from .calls import Call
+from .calls import Call, pack
 from .endpoint import Endpoint
 from .failures import CONNECTION, lost, outcome, refused, unavailable
+from .lane import Lane
 from .scripts import Script
 
 T = TypeVar("T")
@@ -36,8 +37,11 @@ class AsyncTransport:
         self._idle: deque[tuple[Any, float]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots: asyncio.Semaphore
+        self._shared: Lane | None = None
+        self._connecting: asyncio.Task[Lane] | None = None
+        self._waiters = 0
 
-    async def _take(self) -> Any:
+    def _check(self) -> None:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise RedisUnavailable(f"the client of {self.endpoint} was closed")
@@ -47,6 +51,9 @@ class AsyncTransport:
             raise RedisError(
                 "this AsyncClient belongs to another event loop: make one AsyncClient for each loop"
             )
+
+    async def _take(self) -> Any:
+        self._check()
         if not self._slots.locked():
             await self._slots.acquire()
         else:
@@ -89,51 +96,94 @@ class AsyncTransport:
             await connection.disconnect(nowait=True)
         self._slots.release()
 
-    async def run(self, call: Call[T]) -> T:
-        """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
-        packed = call.packed()
-        connection = await self._take()
+    # -- one call -----------------------------------------------------------------------
+
+    async def _lane(self) -> Lane:
+        """The connection that all single calls share, made when it is first needed or was lost."""
+        self._check()
+        if self._shared is not None and self._shared.usable:
+            if self._shared.idle_s < _IDLE_CHECK_S:
+                return self._shared
+            # A loop that was blocked meanwhile sees in one turn that the socket was closed.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self._shared.usable:
+                return self._shared
+        if self._connecting is None:
+            self._connecting, self._waiters = asyncio.ensure_future(self._connect_lane()), 0
+        connecting = self._connecting
+        self._waiters += 1
         try:
-            try:
-                reply = await self._exchange(connection, call, packed)
-            except theirs.ReadOnlyError:
-                reply = await self._again(connection, call, packed)
-            except CONNECTION as error:
-                if not call.script.reads_only:
-                    raise lost(self.endpoint, error, call.script.name) from error
-                reply = await self._again(connection, call, packed)
-        except theirs.ResponseError as error:
-            raise refused(error, call.script) from error
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if self._waiters == 1:
+                connecting.cancel()
+            raise
+        finally:
+            self._waiters -= 1
+
+    async def _connect_lane(self) -> Lane:
+        connection = self.endpoint.connect_async()
+        try:
+            await self._open(connection)
+            self._shared = Lane(connection, self.endpoint.timeout_s)
+            return self._shared
         except BaseException:
-            # A cancelled call leaves its reply on the wire; nobody else may read it.
             await connection.disconnect(nowait=True)
             raise
         finally:
-            await self._give(connection)
+            self._connecting = None
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
+        packed = call.packed()
+        lane = await self._lane()
+        try:
+            try:
+                reply = await self._exchange(lane, call, packed)
+            except theirs.ReadOnlyError:
+                # Perhaps a failover: another server may answer at this address by now.
+                lane.leave()
+                reply = await self._again(call, packed)
+            except CONNECTION as error:
+                if not call.script.reads_only:
+                    raise lost(self.endpoint, error, call.script.name) from error
+                reply = await self._again(call, packed)
+        except theirs.ResponseError as error:
+            raise refused(error, call.script) from error
+        except asyncio.CancelledError:
+            # Perhaps because no answer comes here: whoever calls next shall not wait for it too.
+            lane.leave()
+            raise
         return call.read(reply)
 
-    async def _again(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
-        await connection.disconnect(nowait=True)
-        await self._open(connection)
+    async def _again(self, call: Call[Any], packed: bytes) -> Any:
+        lane = await self._lane()
         try:
-            return await self._exchange(connection, call, packed)
+            return await self._exchange(lane, call, packed)
         except CONNECTION as error:
             raise lost(self.endpoint, error, call.script.name) from error
 
-    async def _exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
-        script = call.script
+    async def _exchange(self, lane: Lane, call: Call[Any], packed: bytes) -> Any:
+        name = call.script.name
         if fault.at:
-            fault.at("before", script.name)
-        await connection.send_packed_command([packed], check_health=False)
-        if fault.at:
-            fault.at("sent", script.name)
+            fault.at("before", name)
         try:
-            reply = await connection.read_response(disable_decoding=True)
+            reply = await lane.ask(packed, name)
         except theirs.NoScriptError:
-            reply = await self._load_and_exchange(connection, call, packed)
+            # It has not run. A server that forgets the script again gets the whole text.
+            await lane.ask(pack("SCRIPT", "LOAD", call.script.text))
+            if fault.at:
+                fault.at("loaded", name)
+            try:
+                reply = await lane.ask(packed, name)
+            except theirs.NoScriptError:
+                reply = await lane.ask(call.packed_whole(), name)
         if fault.at:
-            fault.at("after", script.name)
+            fault.at("after", name)
         return reply
+
+    # -- many calls ---------------------------------------------------------------------
 
     async def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         """What met NOSCRIPT has not run. A server that forgets the script again gets the whole text."""
@@ -219,8 +269,10 @@ class AsyncTransport:
             return error
 
     async def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, and the shared one as soon as what was asked there is answered."""
         self._closed = True
+        if self._shared is not None:
+            await self._shared.close()
         while self._idle:
             await self._idle.pop()[0].disconnect()
 
