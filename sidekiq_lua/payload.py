@@ -100,6 +100,10 @@ class Stamp:
     def now(self) -> int | float:
         return self._clock.now() if self._seconds else self._clock.now_ms()
 
+    def text(self) -> bytes:
+        """The same as JSON."""
+        return repr(self.now()).encode()
+
 
 def seconds(stamp: int | float) -> float:
     """A payload's timestamp as epoch seconds: integers are milliseconds (8.x), floats seconds (6.x, 7.x)."""

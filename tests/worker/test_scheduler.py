@@ -1,5 +1,6 @@
 """Due jobs: moved once, by their bytes, through client middleware."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -145,3 +146,30 @@ def test_the_pause_grows_with_the_number_of_processes(make_app, processes, low, 
     assert low <= min(pauses)
     assert max(pauses) <= high
     assert sum(pauses) / len(pauses) == pytest.approx(5 * processes, rel=0.1)
+
+
+def test_a_job_that_lacks_nothing_keeps_its_text(app, scheduler, redis):
+    """Spaces, order and numbers as another writer left them; only the time is added."""
+    text = b'{"args": [1.50, 1e2],"class":"EchoJob","jid":"j1","retry":true,"queue":"default","created_at":1}'
+    redis.zadd("schedule", {text: 1})
+    scheduler.enqueue_due({})
+    (raw,) = redis.lrange("queue:default", 0, -1)
+    assert raw.startswith(text[:-1] + b',"enqueued_at":')
+    assert json.loads(raw)["enqueued_at"] > 1
+
+
+def test_who_is_beaten_to_the_entries_waits_a_little(app, scheduler, redis, monkeypatch):
+    """Another poller moves them between the reading and the moving."""
+    redis.zadd(
+        "schedule", {json.dumps({"class": "EchoJob", "args": [], "jid": str(n)}): 1 for n in range(250)}
+    )
+    prepare = scheduler._prepare
+
+    def beaten(entry):
+        redis.zrem("schedule", entry)
+        return prepare(entry)
+
+    monkeypatch.setattr(scheduler, "_prepare", beaten)
+    assert scheduler.step() < 0.1
+    assert redis.zcard("schedule") == 150
+    assert redis.llen("queue:default") == 0
