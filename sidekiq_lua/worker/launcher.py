@@ -78,7 +78,8 @@ class Launcher:
             app.config.server_middleware.check_sync()
         for warning in check_server(self._transport, production=app.config.environment == "production"):
             self._log.warning(warning)
-        check_access(self._transport, app.store, self.identity, self._queues)
+        ward = [app.config.quarantine_queue] if app.config.quarantine_queue else []
+        check_access(self._transport, app.store, self.identity, [*self._queues, *ward])
         check_schema(self._transport, app.store)
         try:
             for station in self.stations:
