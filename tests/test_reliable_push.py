@@ -251,17 +251,20 @@ def test_a_server_that_fills_up_after_the_reply_was_lost(
 ) -> None:
     """Refused before the script can look whether it was done: that says nothing about the first time."""
     server = make_server()
-    with Proxy(server.port) as proxy, server.client() as client:
-        with client_of(make_app(proxy.url, reliable_push=SOON_S), kind) as sender:
-            sender.enqueue("Warm")
-            client.delete("queue:default")
-            before_the_second("push_once", lambda: client.config_set("maxmemory", "1"))
-            proxy.on(b"EVALSHA", Fate.CUT_REPLY)
-            with pytest.raises(PushUnknown, match=r"Redis is full"):
-                sender.push({"class": "A", "args": [], "jid": "mine"})
-            assert jids(client) == ["mine"]
-            with pytest.raises(RedisFull):
-                sender.enqueue("A")
+    with (
+        Proxy(server.port) as proxy,
+        server.client() as client,
+        client_of(make_app(proxy.url, reliable_push=SOON_S), kind) as sender,
+    ):
+        sender.enqueue("Warm")
+        client.delete("queue:default")
+        before_the_second("push_once", lambda: client.config_set("maxmemory", "1"))
+        proxy.on(b"EVALSHA", Fate.CUT_REPLY)
+        with pytest.raises(PushUnknown, match=r"Redis is full"):
+            sender.push({"class": "A", "args": [], "jid": "mine"})
+        assert jids(client) == ["mine"]
+        with pytest.raises(RedisFull):
+            sender.enqueue("A")
 
 
 @pytest.mark.parametrize("kind", KINDS)
