@@ -55,6 +55,8 @@ class App:
         self._parts: tuple[Codec, Stamp, Store] | None = None
         self._client: BaseClient | None = None
         self.enqueuer = Enqueuer(self)
+        self.health_routes: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
+        """Paths that a worker's health endpoint answers (setting `health`): status, content type and body."""
         self._job_base: type[JobBase[Any]] | None = None
 
     # -- settings -----------------------------------------------------------------------

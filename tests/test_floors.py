@@ -56,6 +56,7 @@ LATE: dict[str, str] = {
     "config/files.py": "yaml takes some 20 ms, which JSON and TOML need not wait for",
     "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
     "worker/profiler.py": "pyinstrument is an extra, and takes 20 ms that a worker may never need",
+    "worker/runner.py": "http.server takes some 15 ms, which few workers need",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""

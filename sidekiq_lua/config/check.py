@@ -141,13 +141,13 @@ def level(name: str, value: Any) -> str | int:
 
 
 def address(name: str, value: Any) -> str:
-    """Where to listen, as HOST:PORT; from a port alone, 127.0.0.1:PORT."""
-    wanted = "HOST:PORT or a port from 1 to 65535, as in 127.0.0.1:7433"
+    """Where to listen, as HOST:PORT; from a port alone, 127.0.0.1:PORT. Port 0 is any free one."""
+    wanted = "HOST:PORT or a port, as in 127.0.0.1:7433"
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not text.isprintable():
         raise must_be(name, wanted, value)
     host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536) or set(host) & {" ", "/"}:
+    if not (port.isascii() and port.isdigit() and int(port) < 65_536) or set(host) & {" ", "/"}:
         raise must_be(name, wanted, value)
     return f"{host or '127.0.0.1'}:{int(port)}"
 

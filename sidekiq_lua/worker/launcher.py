@@ -40,6 +40,8 @@ class Launcher:
         self._log = app.logger
         self.identity = new_identity()
         self._quiet = False
+        self.started = False
+        self.heartbeat_ttl = config.heartbeat_ttl
         self._stopping = threading.Event()
         self._transport = app.transport()
         errors = ErrorReporter(app)
@@ -96,6 +98,20 @@ class Launcher:
             actor.start()
         for station in self.stations:
             station.start()
+        self.started = True
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._quiet
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return sum(len(station.exchange.active) for station in self.stations)
 
     def work(self) -> dict[str, Work]:
         """The jobs that run now, by thread id."""
@@ -171,8 +187,7 @@ class Launcher:
                 self._understudy.beat()
             if self._metrics:
                 self._metrics.flush()
-            busy = sum(len(station.exchange.active) for station in self.stations)
-            set_title(self._app.config.tag or "", busy, self.concurrency, self._quiet)
+            set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
 
     def _doubt(self, exchange: object) -> None:
         for station in self.stations:

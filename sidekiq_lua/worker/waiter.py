@@ -88,6 +88,28 @@ class Waiter:
             except OSError:
                 return  # the pipe is full of wake-ups, or closed, since the thread has ended
 
+    @property
+    def runs(self) -> bool:
+        """Whether its thread has begun and has not ended."""
+        return self._thread.is_alive()
+
+    def not_waiting(self) -> str:
+        """Why this process does not wait for jobs, or "": every queue that is not paused has a blocking
+        move, and the server says so too, where this user may ask it. From any thread.
+        """
+        moves = [move for move in self._moves if move.queue not in self._exchange.paused]
+        idle = next((move.queue for move in moves if not move.armed), None)
+        if idle is not None:
+            return f"queue {idle} is not waited for"
+        try:
+            found = self._transport.command("CLIENT", "LIST", "ID", *(move.client_id for move in moves))
+        except RedisRefused:
+            return ""
+        except RedisError as error:
+            return f"Redis does not answer: {error}"
+        waiting = found.count(b" cmd=blmove ") if moves else 0
+        return "" if waiting >= len(moves) else "the server does not know that it waits"
+
     def end(self, timeout_s: float) -> bool:
         """Stop waiting: read every pending reply and put its job back. False if a reply could not be had."""
         self._ended = True
