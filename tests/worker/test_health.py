@@ -67,12 +67,12 @@ def test_a_worker_that_waits_is_live_and_ready(healthy):
 
 
 def test_after_a_while_without_jobs_the_server_is_asked_whether_it_waits(healthy, hasty, redis):
-    runner = healthy(queues=["a", "b"])
+    runner = healthy(queues=["a", "b"], heartbeat_ttl=60)
     let_time_pass(runner)
     assert status(runner) == 200
     # The server forgets one of the two, and the worker is not told: it answers to nobody but the server.
     waiter = runner._launcher.stations[0].waiter
-    waiter._moves[1].client_id = 0
+    waiter._moves[1].client_id = 10**9
     code, body = get(runner, "/readyz")
     assert code == 503
     assert "the server does not know that it waits" in body["why"][0]
@@ -81,7 +81,7 @@ def test_after_a_while_without_jobs_the_server_is_asked_whether_it_waits(healthy
 def test_who_may_not_ask_for_connections_is_believed(healthy, hasty, server, redis, request):
     redis.execute_command("ACL", "SETUSER", "worker", "on", ">secret", "~*", "+@all", "-client|list")
     request.addfinalizer(lambda: redis.execute_command("ACL", "DELUSER", "worker"))
-    runner = healthy(redis={"url": server.url, "username": "worker", "password": "secret"})
+    runner = healthy(redis={"url": server.url, "username": "worker", "password": "secret"}, heartbeat_ttl=60)
     let_time_pass(runner)
     assert status(runner) == 200
 
