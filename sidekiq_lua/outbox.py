@@ -17,6 +17,9 @@ from .store.lanes import Lanes
 if TYPE_CHECKING:
     from .app import App
 
+_HELP_S = 3.0
+"""How long a push waits for its turn to empty the buffer, once Redis takes what is in it."""
+
 
 class Outbox:
     """Sends pushes again until they are done, keeps them while Redis is away, and waits for replicas.
@@ -37,7 +40,11 @@ class Outbox:
         """
         parcels = self._parcels(calls)
         policy = self._policy()
-        if not parcels or (policy.kept and self._buffer.join_queue(parcels)):
+        if not parcels:
+            return
+        if policy.kept and self._buffer.join_queue(parcels):
+            if self._buffer.flows:
+                self._buffer.drain(_HELP_S)
             return
         try:
             run_here(deliver(parcels, policy, jids), self._app.transport(self._pool), policy.wait)
@@ -50,7 +57,11 @@ class Outbox:
         """`send`, without blocking the event loop."""
         parcels = self._parcels(calls)
         policy = self._policy()
-        if not parcels or (policy.kept and self._buffer.join_queue(parcels)):
+        if not parcels:
+            return
+        if policy.kept and self._buffer.join_queue(parcels):
+            if self._buffer.flows:
+                await asyncio.to_thread(self._buffer.drain, _HELP_S)
             return
         steps = deliver(parcels, policy, jids)
         answer: Any = None

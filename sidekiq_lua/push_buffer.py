@@ -49,6 +49,8 @@ class PushBuffer:
         self._thread: threading.Thread | None = None
         self._told: set[tuple[Any, ...]] = set()
         self._under_way: Parcel | None = None
+        self.flows = False
+        """Whether Redis takes what is kept. Who pushes then helps: alone, the thread might never catch up."""
 
     def __len__(self) -> int:
         return self._jobs
@@ -65,7 +67,7 @@ class PushBuffer:
     def keep(self, parcels: Sequence[Parcel], error: RedisUnavailable) -> None:
         """Keep a push that could not be sent. Raises PushBufferFull."""
         with self._lock:
-            first = not self._parcels
+            first, self.flows = not self._parcels, False
             self._add(parcels, error)
         if first:
             self._app.logger.warning("pushes are kept in memory until Redis is back: %s", error)
@@ -130,13 +132,16 @@ class PushBuffer:
                 try:
                     self._send(parcel)
                 except ScriptError as error:
+                    self.flows = False
                     refusing.add(parcel.call.keys)
                     self._tell(parcel, error)
                 except RedisError:
+                    self.flows = False
                     if not self._is_too_old(parcel):
                         break
                     self._give_up([parcel], "may be in Redis or not: no answer came in time")
                 else:
+                    self.flows = True
                     self._remove(parcel)
                     sent += len(payloads(parcel.call))
             if sent:
