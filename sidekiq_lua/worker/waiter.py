@@ -48,6 +48,7 @@ class Waiter:
         self._rung = True  # until it starts, nobody listens
         self._arm = False
         self._ended = False
+        self._abandon = False
         self._next_look = 0.0
         self._next_try = 0.0
         self._down_since = 0.0
@@ -110,8 +111,12 @@ class Waiter:
         waiting = found.count(b" cmd=blmove ") if moves else 0
         return "" if waiting >= len(moves) else "the server does not know that it waits"
 
-    def end(self, timeout_s: float) -> bool:
-        """Stop waiting: read every pending reply and put its job back. False if a reply could not be had."""
+    def end(self, timeout_s: float, *, abandon: bool = False) -> bool:
+        """Stop waiting: read every pending reply and put its job back. False if a reply could not be had.
+
+        `abandon`: Redis is away, so none can; what it still brings stays in the running lists.
+        """
+        self._abandon = abandon
         self._ended = True
         self.ring()
         self._thread.join(timeout_s)
@@ -120,7 +125,7 @@ class Waiter:
         self._selector.close()
         self._ear.close()
         self._bell.close()
-        return not any(move.armed for move in self._moves)
+        return not abandon and not any(move.armed for move in self._moves)
 
     # -- the thread -----------------------------------------------------------------------
 
@@ -265,6 +270,8 @@ class Waiter:
 
     def _disarm(self) -> None:
         """End every blocking move, and put back what arrives meanwhile."""
+        if self._abandon:
+            self._hang_up()
         for move in self._moves:
             try:
                 if move.armed:
