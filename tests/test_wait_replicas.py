@@ -61,7 +61,7 @@ def make(pair: Pair, request: pytest.FixtureRequest) -> Iterator[Any]:
                 reliable_push=request.param,
                 wait_replicas=replicas,
                 wait_timeout_ms=timeout_ms,
-            )  # fmt: skip
+            )
         )
         return made[-1]
 
@@ -110,7 +110,7 @@ def test_a_push_that_is_refused_is_not_waited_for(pair: Pair, make: Any) -> None
     with pair.server.client() as client:
         client.set("queue:default", "x")
     with pytest.raises(ScriptError, match="WRONGTYPE"):
-        make(2, 60_000).client.enqueue("A")
+        make(2, 30_000).client.enqueue("A")
 
 
 def test_a_connection_that_breaks_while_it_is_waited_for(pair: Pair, make: Any) -> None:

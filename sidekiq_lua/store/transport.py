@@ -168,7 +168,8 @@ class Transport:
                 again = self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
-            waited = self._waited(connection, wait) if wait else None
+            done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
+            waited = self._waited(connection, wait) if wait and done else 0
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:

@@ -222,7 +222,8 @@ class AsyncTransport:
                 again = await self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
-            waited = await self._waited(connection, wait) if wait else None
+            done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
+            waited = await self._waited(connection, wait) if wait and done else 0
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
