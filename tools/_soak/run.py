@@ -40,6 +40,8 @@ class Figures:
     jobs_per_s: float
     first: Sample
     last: Sample
+    memory_kb: list[int]
+    """The median of each tenth of the time after the warm-up."""
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,7 +92,8 @@ class Soak:
 
     def _figures(self, load: Load, samples: list[Sample], spent: float, problems: list[str]) -> Figures:
         few = max(len(samples) // 10, 1)
-        first, last = typical(samples[:few]), typical(samples[-few:])
+        tenths = [typical(samples[n : n + few]) for n in range(0, max(len(samples), 1), few)]
+        first, last = tenths[0], typical(samples[-few:])
         grown = last.rss_kb - first.rss_kb
         if grown > min(first.rss_kb * MOST_PERCENT / 100, MOST_KB):
             problems.append(f"memory has grown by {grown} KB")
@@ -99,7 +102,15 @@ class Soak:
                 problems.append(
                     f"{name}: {getattr(first, name)} after the warm-up, {getattr(last, name)} at the end"
                 )
-        return Figures(self._minutes, load.runs, load.runs / spent, first, last, problems)
+        return Figures(
+            self._minutes,
+            load.runs,
+            load.runs / spent,
+            first,
+            last,
+            [tenth.rss_kb for tenth in tenths],
+            problems,
+        )
 
     def _tell(self, now: Sample) -> None:
         if sys.stderr.isatty():
