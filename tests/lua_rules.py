@@ -42,7 +42,15 @@ GLOBALS = {"ARGV", "KEYS", "ipairs", "math", "redis", "tonumber", "type", "unpac
 REDIS = {"call", "pcall", "acl_check_cmd"}
 """No set_repl, setresp, log, sha1hex."""
 
-USERS_WORK = {"push", "push_once", "schedule", "schedule_once", "flush_metrics", "mark_deploy", "store_profile"}
+USERS_WORK = {
+    "push",
+    "push_once",
+    "schedule",
+    "schedule_once",
+    "flush_metrics",
+    "mark_deploy",
+    "store_profile",
+}
 """Scripts that add work, or what is less than work, which a full Redis must refuse."""
 
 TAILS: Mapping[str, str] = {

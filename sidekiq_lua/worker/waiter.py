@@ -122,9 +122,6 @@ class Waiter:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             return False
-        self._selector.close()
-        self._ear.close()
-        self._bell.close()
         return not abandon and not any(move.armed for move in self._moves)
 
     # -- the thread -----------------------------------------------------------------------
@@ -143,7 +140,13 @@ class Waiter:
                 self._hang_up()
                 self._exchange.down = True
                 self._next_try = monotonic() + PAUSE_S
-        self._disarm()
+        try:
+            self._disarm()
+        finally:
+            # Here and not where it is waited for: that may have given up by now.
+            self._selector.close()
+            self._ear.close()
+            self._bell.close()
 
     def _step(self) -> None:
         exchange = self._exchange

@@ -118,7 +118,7 @@ class Load:
         try:
             wait_until(lambda: int(redis.get("stat:processed") or 0) >= self.runs, 60, "all runs")
         except AssertionError as error:
-            problems.append(str(error))
+            problems += [str(error), *self._look(redis)]
         counted = int(redis.get("stat:processed") or 0)
         if counted != self.runs:
             problems.append(f"{self.runs} runs were due, {counted} are counted")
@@ -127,6 +127,16 @@ class Load:
         if code:
             problems.append(f"the worker ended with {code}")
         return problems
+
+    def _look(self, redis: Any) -> list[str]:
+        """What is known of a worker that does not go on: its jobs, heartbeat, threads and log."""
+        self.worker.send_signal(signal.SIGTTIN)
+        self._stop.wait()
+        threading.Event().wait(2)
+        keys = [*redis.keys("queue:*"), *redis.keys("lua:running:*")]
+        beats = {name: redis.hgetall(name) for name in redis.smembers("processes")}
+        clients = [(c["id"], c["cmd"], c["idle"], c["flags"]) for c in redis.client_list()]
+        return [str({key: redis.llen(key) for key in keys}), str(beats), str(clients), self.text()[-20_000:]]
 
     def close(self) -> None:
         self._stop.set()
