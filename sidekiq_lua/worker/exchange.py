@@ -94,11 +94,6 @@ class Exchange:
             return False
         return bool(self._done) or (self._plenty and self.room() > 0)
 
-    @property
-    def travelling(self) -> bool:
-        """Whether somebody is on a trip, who looks after it for what has ended meanwhile."""
-        return self._trip.locked()
-
     def trip(self) -> bool:
         """Acknowledge and fetch, unless another thread is at it; whether there may be more to do at once."""
         if self.down or not self._trip.acquire(blocking=False):
@@ -206,6 +201,7 @@ class Exchange:
             if self.ownership.owner is gone:
                 self._renew()
         # Threads that wanted to make a trip meanwhile rest now.
+        self.hungry()
         self.alarm()
 
     def _renew(self) -> None:

@@ -164,11 +164,8 @@ class Waiter:
             return
         self._look()
         self._give_back_stale()
-        while exchange.has_news and not self._wake():
-            exchange.trip()
-            # A thread whose job ended meanwhile found a trip under way and rests: look for what it left.
-            if exchange.down or exchange.travelling:
-                break
+        if exchange.has_news and not self._wake():
+            self._make_trip()
         if self._arm:
             self._arm = False
             self._park()
@@ -226,7 +223,17 @@ class Waiter:
         self._next_look = now + (PAUSE_S if exchange.owes else PAUSED_LOOK_S)
         exchange.settle_owed()
         if not exchange.quiet and not self._wake():
-            exchange.trip()
+            self._make_trip()
+
+    def _make_trip(self) -> None:
+        """Threads that end a job meanwhile find the trip taken and rest: look for what they left, a job
+        to acknowledge or a free slot.
+        """
+        self._exchange.trip()
+        self._arm = True
+        while self._exchange.wants_a_thread and not self._wake():
+            if not self._exchange.trip():
+                return
 
     def _give_back_stale(self) -> None:
         ready = self._exchange.ready
