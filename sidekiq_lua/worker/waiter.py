@@ -230,7 +230,6 @@ class Waiter:
         to acknowledge or a free slot.
         """
         self._exchange.trip()
-        self._arm = True
         while self._exchange.wants_a_thread and not self._wake():
             if not self._exchange.trip():
                 return
