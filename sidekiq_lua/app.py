@@ -20,6 +20,7 @@ from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
 from .job import JobBase, P
 from .log import SidekiqLogger
+from .outbox import Outbox
 from .payload import Codec, Stamp
 from .registry import Registry
 from .store import AsyncTransport, Endpoint, Keys, Store, Transport
@@ -50,9 +51,12 @@ class App:
         self._lock = threading.RLock()
         self._logger: logging.Logger | None = None
         self._transports: dict[str | None, Transport] = {}
+        self._outboxes: dict[str | None, Outbox] = {}
         self._parts: tuple[Codec, Stamp, Store] | None = None
         self._client: BaseClient | None = None
         self.enqueuer = Enqueuer(self)
+        self.health_routes: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
+        """Paths that a worker's health endpoint answers (setting `health`): status, content type and body."""
         self._job_base: type[JobBase[Any]] | None = None
 
     # -- settings -----------------------------------------------------------------------
@@ -208,6 +212,27 @@ class App:
         """New connections to a pool, for one event loop."""
         return AsyncTransport(self.endpoint(pool), *self.pool_limits(pool))
 
+    def outbox(self, pool: str | None = None) -> Outbox | None:
+        """Through which pushes go to a pool where `reliable_push` or `wait_replicas` is set; else None."""
+        config = self.config
+        if not (config.reliable_push or config.wait_replicas):
+            return None
+        outbox = self._outboxes.get(pool)
+        if outbox is None:
+            with self._lock:
+                outbox = self._outboxes.setdefault(pool, Outbox(self, pool))
+        return outbox
+
+    @property
+    def keeps_pushes(self) -> bool:
+        """Whether `push_buffer` keeps any job now."""
+        return any(outbox.kept for outbox in self._outboxes.values())
+
+    def send_kept(self) -> None:
+        """Send what `push_buffer` keeps; what cannot be sent within 3 s is logged and given up."""
+        for outbox in list(self._outboxes.values()):
+            outbox.close()
+
     @property
     def redis_pool(self) -> Transport:
         """The connections to the default server."""
@@ -238,7 +263,8 @@ class App:
         return self.async_client_class(self, pool)
 
     def close(self) -> None:
-        """Close all connections; what is used next opens new ones."""
+        """Send what `push_buffer` keeps and close all connections; what is used next opens new ones."""
+        self.send_kept()
         with self._lock:
             while self._transports:
                 self._transports.popitem()[1].close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from .client import Progress, Sender, unknown
-from .errors import LostReply
+from .client import Progress, Sender
+from .errors import LostReply, PushUnknown
+from .sending import unknown
 from .store import AsyncTransport
 from .timing import When
 
@@ -36,10 +38,14 @@ class BaseAsyncClient(Sender):
         if made is None:
             return None
         jid, call = made
+        outbox = self._app.outbox(pool)
         try:
-            await self._transport(pool).run(call)
+            if outbox is None:
+                await self._transport(pool).run(call)
+            else:
+                await outbox.send_async([call], [jid], self._transport(pool))
         except LostReply as error:
-            raise unknown(error, [jid]) from error
+            raise error if isinstance(error, PushUnknown) else unknown(error, [jid]) from error
         return jid
 
     async def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
@@ -48,6 +54,10 @@ class BaseAsyncClient(Sender):
         with Progress(self._enqueuer.bulk(item, pool)) as progress:
             for part in progress:
                 transport = self._transport(pool)
+                outbox = self._app.outbox(pool)
+                if outbox is not None:
+                    await outbox.send_async(part.calls, progress.sending, transport)
+                    continue
                 if len(part.calls) == 1:
                     await transport.run(part.calls[0])
                 else:
@@ -85,7 +95,9 @@ class BaseAsyncClient(Sender):
             return await function()
 
     async def close(self) -> None:
-        """Close the connections; the next push opens new ones."""
+        """Send what `push_buffer` keeps and close the connections; the next push opens new ones."""
+        if self._app.keeps_pushes:
+            await asyncio.to_thread(self._app.send_kept)
         while self._transports:
             await self._transports.popitem()[1].close()
 

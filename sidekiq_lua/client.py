@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 
 from .enqueue import Enqueuer, Slice
 from .errors import LostReply, PushUnknown, RedisError
+from .sending import partly, unknown
 from .timing import When, due
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ class Progress:
 
     def __init__(self, parts: Iterable[Slice]) -> None:
         self._parts = parts
-        self._sending: list[str] = []
+        self.sending: list[str] = []
         self.jids: list[str | None] = []
 
     def __iter__(self) -> Iterator[Slice]:
         for part in self._parts:
-            self._sending = [jid for jid in part.jids if jid is not None]
+            self.sending = [jid for jid in part.jids if jid is not None]
             yield part
             self.jids += part.jids
 
@@ -78,7 +79,7 @@ class Progress:
         """Raises the first error among the results of the slice's calls."""
         errors = [result for result in results if isinstance(result, RedisError)]
         if errors and len(errors) < len(results):
-            raise PushUnknown(f"{errors[0]} (other jobs of this slice were pushed)", self._sending)
+            raise partly(errors[0], self.sending)
         if errors:
             raise errors[0]
 
@@ -90,7 +91,7 @@ class Progress:
     ) -> None:
         if error is None:
             return
-        told = unknown(error, self._sending) if type(error) is LostReply else error
+        told = unknown(error, self.sending) if type(error) is LostReply else error
         pushed = sum(jid is not None for jid in self.jids)
         if pushed:
             told.add_note(f"{pushed} jobs of this bulk were pushed before")
@@ -102,8 +103,9 @@ class BaseClient(Sender):
     """Puts jobs in Redis for one instance. Thread-safe and fork-safe; `close` closes its connections.
 
     Every method may raise InvalidJob (the job is refused, nothing is written), RedisUnavailable (nothing
-    was sent), RedisFull, RedisRefused, and PushUnknown (no answer came: the jobs may be in Redis or not).
-    Keys: `queues`, `queue:NAME`, `schedule`.
+    was sent), RedisFull, RedisRefused, and PushUnknown (no answer came: the jobs may be in Redis or not);
+    with the settings `wait_replicas` and `push_buffer` also NotReplicated and PushBufferFull. Keys:
+    `queues`, `queue:NAME`, `schedule`, and with `reliable_push` `lua:sent:*`.
     """
 
     @classmethod
@@ -121,10 +123,14 @@ class BaseClient(Sender):
         if made is None:
             return None
         jid, call = made
+        outbox = self._app.outbox(pool)
         try:
-            self._app.transport(pool).run(call)
+            if outbox is None:
+                self._app.transport(pool).run(call)
+            else:
+                outbox.send([call], [jid])
         except LostReply as error:
-            raise unknown(error, [jid]) from error
+            raise error if isinstance(error, PushUnknown) else unknown(error, [jid]) from error
         return jid
 
     @shared
@@ -139,6 +145,10 @@ class BaseClient(Sender):
         pool = self._route(item)
         with Progress(self._enqueuer.bulk(item, pool)) as progress:
             for part in progress:
+                outbox = self._app.outbox(pool)
+                if outbox is not None:
+                    outbox.send(part.calls, progress.sending)
+                    continue
                 transport = self._app.transport(pool)
                 if len(part.calls) == 1:
                     transport.run(part.calls[0])
@@ -181,9 +191,3 @@ class BaseClient(Sender):
     def close(self) -> None:
         """Close the instance's connections; the next push opens new ones."""
         self._app.close()
-
-
-def unknown(error: LostReply, jids: list[str]) -> PushUnknown:
-    """What a push raises whose answer never came."""
-    named = jids[0] if len(jids) == 1 else f"{len(jids)} jobs"
-    return PushUnknown(f"{named} may be in Redis or not: {error}", jids)

@@ -80,6 +80,21 @@ class PushUnknown(LostReply):
         self.jids = jids
 
 
+class PushBufferFull(RedisUnavailable):
+    """Redis is away and the setting `push_buffer` leaves no room: nothing was sent and nothing is kept."""
+
+
+class NotReplicated(RedisError):
+    """A push was done, but fewer than `wait_replicas` replicas confirmed it in time.
+
+    The jobs in `jids` are in Redis; a failover at this moment could lose them.
+    """
+
+    def __init__(self, message: str, jids: list[str]) -> None:
+        super().__init__(message)
+        self.jids = jids
+
+
 class RedisRefused(RedisError):
     """Redis answered with an error (no permission, read-only replica, disk errors, …)."""
 

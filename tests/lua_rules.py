@@ -42,7 +42,15 @@ GLOBALS = {"ARGV", "KEYS", "ipairs", "math", "redis", "tonumber", "type", "unpac
 REDIS = {"call", "pcall", "acl_check_cmd"}
 """No set_repl, setresp, log, sha1hex."""
 
-USERS_WORK = {"push", "schedule", "flush_metrics", "mark_deploy", "store_profile"}
+USERS_WORK = {
+    "push",
+    "push_once",
+    "schedule",
+    "schedule_once",
+    "flush_metrics",
+    "mark_deploy",
+    "store_profile",
+}
 """Scripts that add work, or what is less than work, which a full Redis must refuse."""
 
 TAILS: Mapping[str, str] = {
@@ -55,6 +63,7 @@ TAILS: Mapping[str, str] = {
     "preflight": "the words of a command that it writes out itself",
     "read_profile": "the names of a few fields, which the client writes out",
     "schedule": "two arguments for each of at most 100 entries; the client cuts larger pushes",
+    "schedule_once": "two arguments for each of at most 100 entries; the client cuts larger pushes",
     "store_profile": "two arguments for each of a few fields",
 }
 """Scripts that unpack more than a slice of 1000, and what bounds it."""

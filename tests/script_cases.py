@@ -8,6 +8,7 @@ from keyspace import BURIAL, DAY, ME, MINE, NOW, REGISTERED, RUNNING, RUNNING_LO
 
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
+from sidekiq_lua.store.lanes import Lane, once
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.tally import Count
@@ -27,6 +28,7 @@ OTHERS = {"dead": [(job(21), NOW - 1)], "retry": [(job(22), NOW - 2)], "schedule
 HEARTBEAT = {ME.identity: {"info": "{}", "busy": "1"}, "processes": {ME.identity, "gone:1:x"}}
 
 KEYS = STORE.keys
+LANE = Lane(KEYS.sent("sender", 1), 7)
 _FAILED = job(1, ',"retry_count":0')
 _KILLED = job(22, ',"retry_count":1')
 _RAN = [Count("SomeJob", 3, 1, 250, {0: 1, 6: 1}), Count("Other", 1, 1, 0, {})]
@@ -100,6 +102,7 @@ CASES: dict[str, Case] = {
     ),
     "prune": Case(_processes.prune([ME.identity, "gone:1:x"]), HEARTBEAT),
     "push": Case(_queues.push("default", [job(31), job(32)]), WAITING),
+    "push_once": Case(once(_queues.push("default", [job(31), job(32)]), LANE), WAITING),
     "queue_sizes": Case(_queues.sizes(QUEUES), {**WAITING, "paused": {"low"}}),
     "read_hashes": Case(STORE.metrics.minutes([NOW, NOW - 60], ten=False), _MINUTE),
     "read_profile": Case(STORE.profiles.infos([("mine-23", NOW + 9), ("gone-1", NOW)]), _PROFILES),
@@ -115,6 +118,7 @@ CASES: dict[str, Case] = {
     "reset_stats": Case(STORE.counters.reset(["processed"]), {"stat:processed": "5"}),
     "retry": Case(MINE.retry("default", job(1), _FAILED, NOW, DAY), {**HELD, **OTHERS}),
     "schedule": Case(_queues.schedule([(NOW, job(31))]), OTHERS),
+    "schedule_once": Case(once(_queues.schedule([(NOW, job(31))]), LANE), OTHERS),
     "signal": Case(_processes.signal(ME.identity, "TERM"), {}),
     "stats": Case(STORE.counters.totals(), {**OTHERS, **HEARTBEAT, "stat:processed": "5"}),
     "store_profile": Case(STORE.profiles.store("new-31", {"token": "new", "data": b"gz"}, NOW), _PROFILES),

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import urllib.request
 from typing import Any
 
 import pytest
@@ -229,3 +231,36 @@ def test_an_instance_by_name_runs_its_own_jobs(cli: CommandLine, redis: Any) -> 
     running = cli.start("worker", "--app", "own:Wrapper.app")
     push(redis, "Own")
     running.wait_for("\nown\n")
+
+
+# -- probes -----------------------------------------------------------------------------
+
+
+def test_health_endpoints(cli: CommandLine, redis: Any) -> None:
+    cli.write("jobs.py", JOBS)
+    running = cli.start("worker", "-r", "jobs", "--health", "0")
+    found = re.search(r"Health: (http://127\.0\.0\.1:\d+)/livez /readyz\n", running.output)
+    assert found, running.output
+    with urllib.request.urlopen(f"{found[1]}/readyz", timeout=10) as reply:
+        assert json.load(reply)["status"] == "ready"
+
+
+def test_a_port_that_is_taken_is_one_line(cli: CommandLine, redis: Any) -> None:
+    cli.write("jobs.py", JOBS)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli.run("worker", "-r", "jobs", "--health", str(port))
+    assert done.returncode != 0
+    assert re.fullmatch(
+        rf"sidekiq-lua worker: health: nothing can listen on 127\.0\.0\.1:{port}: .* another address\n",
+        done.stderr,
+    )
+    assert redis.smembers("processes") == set()
+
+
+def test_an_address_that_is_none(cli: CommandLine) -> None:
+    cli.write("jobs.py", JOBS)
+    done = cli.run("worker", "-r", "jobs", "--health", "localhost")
+    assert done.returncode != 0
+    assert "health must be HOST:PORT or a port" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -19,7 +19,8 @@ FLOORS: list[set[str]] = [
     | {"middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
-    {"app", "async_client", "client", "enqueue", "execution", "job", "registry"},
+    {"app", "async_client", "client", "enqueue", "execution", "job", "registry"}
+    | {"outbox", "push_buffer", "sending"},
     {"worker", "api"},
     {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
 ]
@@ -34,9 +35,11 @@ BESIDE: dict[str, set[str]] = {
     "timing": {"errors", "payload"},
     "job": {"execution", "registry"},
     "enqueue": {"job", "registry"},
-    "client": {"enqueue", "job", "registry"},
-    "async_client": {"client", "enqueue", "job", "registry"},
-    "app": {"async_client", "client", "enqueue", "execution", "job", "registry"},
+    "push_buffer": {"sending"},
+    "outbox": {"push_buffer", "sending"},
+    "client": {"enqueue", "job", "registry", "sending"},
+    "async_client": {"client", "enqueue", "job", "registry", "sending"},
+    "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
     "__main__": {"cli"},
@@ -53,6 +56,7 @@ LATE: dict[str, str] = {
     "config/files.py": "yaml takes some 20 ms, which JSON and TOML need not wait for",
     "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
     "worker/profiler.py": "pyinstrument is an extra, and takes 20 ms that a worker may never need",
+    "worker/runner.py": "http.server takes some 15 ms, which few workers need",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""

@@ -36,6 +36,9 @@ _LAST_THREADS_S = 3.0
 @click.option(
     "-t", "--timeout", type=float, metavar="SECONDS", help="For running jobs at a stop. Default: 25."
 )
+@click.option(
+    "--health", metavar="HOST:PORT", help="Answer /livez and /readyz there; a port alone is 127.0.0.1's."
+)
 @click.option("-g", "--tag", metavar="TEXT", help="Name of the process in lists and in its title.")
 @shared_options
 @click.version_option(__version__, "-V", "--version", message="sidekiq-lua %(version)s")
@@ -47,6 +50,7 @@ def command(
     queues: tuple[str, ...],
     timeout: float | None,
     tag: str | None,
+    health: str | None,
     verbose: bool,
     **options: Any,
 ) -> int:
@@ -58,7 +62,13 @@ def command(
     session.command = "sidekiq-lua worker"
     session.verbose = verbose
     session.prints_answers = False
-    settings = {"concurrency": concurrency, "queues": list(queues) or None, "timeout": timeout, "tag": tag}
+    settings = {
+        "concurrency": concurrency,
+        "queues": list(queues) or None,
+        "timeout": timeout,
+        "tag": tag,
+        "health": health,
+    }
     if verbose or os.environ.get("DEBUG_INVOCATION") == "1":
         settings["log_level"] = "debug"
     given = {name: value for name, value in settings.items() if value is not None}

@@ -71,6 +71,20 @@ def whole_seconds(name: str, value: Any) -> int:
     return int(number)
 
 
+def flag_or_seconds(most: float) -> Check[bool | float]:
+    """True, False, or a time in seconds up to `most`."""
+
+    def check(name: str, value: Any) -> bool | float:
+        if isinstance(value, bool):
+            return value
+        number = value.total_seconds() if isinstance(value, timedelta) else value
+        if not isinstance(number, int | float) or not 0 < number <= most:
+            raise must_be(name, f"true, false, or a number of seconds above 0 and at most {most:g}", value)
+        return number
+
+    return check
+
+
 # -- words ------------------------------------------------------------------------------
 
 
@@ -124,6 +138,18 @@ def level(name: str, value: Any) -> str | int:
     except ConfigurationError:
         raise must_be(name, "debug, info, warn, error, fatal or a number of logging", value) from None
     return value.strip().lower() if isinstance(value, str) else number
+
+
+def address(name: str, value: Any) -> str:
+    """Where to listen, as HOST:PORT; from a port alone, 127.0.0.1:PORT. Port 0 is any free one."""
+    wanted = "HOST:PORT or a port, as in 127.0.0.1:7433"
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text.isprintable():
+        raise must_be(name, wanted, value)
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65_536) or set(host) & {" ", "/"}:
+        raise must_be(name, wanted, value)
+    return f"{host or '127.0.0.1'}:{int(port)}"
 
 
 def listed(name: str, wanted: str, value: Any) -> list[Any]:

@@ -13,13 +13,15 @@ from ..errors import ConfigurationError, UnknownSetting
 from . import check
 from .fields import ChainSetting, EventsSetting, ListSetting, MappingSetting, Setting, event_name, frozen
 from .names import snake
-from .queues import Capsule, Mode, QueueItem, queues, weights
+from .queues import Capsule, Mode, QueueItem, queue_name, queues, weights
 from .redis_options import RedisSettings, pools, redis_settings
 from .surroundings import default_concurrency, environment_name, tag
 
 F = TypeVar("F", bound=Callable[..., Any])
 Seconds = float | timedelta
 ErrorHandler = Callable[[BaseException, Mapping[str, Any], "Config"], Any]
+LONGEST_PUSH_S = 240.0
+"""For so long a push may be sent again: well below the 300 s for which Redis remembers it."""
 DeathHandler = Callable[[Mapping[str, Any], BaseException], Any]
 
 
@@ -49,6 +51,27 @@ class Config:
     )
     redis_idle_timeout: Setting[float | None, Seconds | None] = Setting(
         check.optional(check.seconds), None, "seconds after which an unused connection is closed; none: never"
+    )
+
+    # -- pushing ------------------------------------------------------------------------
+
+    reliable_push: Setting[bool | float, bool | Seconds] = Setting(
+        check.flag_or_seconds(LONGEST_PUSH_S),
+        False,
+        "true: a push is sent again for 240 s, and done once; or for how many seconds, at most 240",
+    )
+    push_buffer: Setting[int | None, int | None] = Setting(
+        check.optional(check.whole(0)),
+        None,
+        "most jobs kept in memory, for each server, while it is away; needs `reliable_push`; none or 0: none",
+    )
+    wait_replicas: Setting[int, int] = Setting(
+        check.whole(0),
+        0,
+        "replicas that must have a job before its push returns, else it raises NotReplicated",
+    )
+    wait_timeout_ms: Setting[int, int] = Setting(
+        check.whole(1), 1000, "milliseconds that these are waited for"
     )
 
     # -- what a worker does -------------------------------------------------------------
@@ -95,6 +118,14 @@ class Config:
     )
     crash_window: Setting[int, Seconds] = Setting(
         check.whole_seconds, 259_200, "whole seconds in which these crashes are counted (72 hours)"
+    )
+    quarantine_queue: Setting[str | None, str | None] = Setting(
+        check.optional(queue_name), None, "queue that such jobs go to instead of the dead set"
+    )
+    health: Setting[str | None, str | int | None] = Setting(
+        check.optional(check.address),
+        None,
+        "HOST:PORT, or a port of 127.0.0.1, where the worker answers `/livez` and `/readyz`; none: nowhere",
     )
 
     # -- jobs ---------------------------------------------------------------------------
@@ -327,4 +358,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"heartbeat_ttl ({ttl} s) must be more than twice heartbeat_interval ({interval} s): "
             "raise heartbeat_ttl first, or set both at once with update()"
+        )
+    if values["push_buffer"] and not values["reliable_push"]:
+        raise ConfigurationError(
+            "push_buffer needs reliable_push: else a job whose reply is lost while the buffer is emptied "
+            "would be lost or doubled; set reliable_push first, or set both at once with update()"
         )

@@ -7,7 +7,7 @@ client, pipelines and the audit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import hiredis
 
@@ -29,6 +29,17 @@ def pack(*words: Value) -> bytes:
 
 def keep(reply: Any) -> Any:
     return reply
+
+
+WAIT_GRACE_S = 3.0
+"""How much later than WAIT's own time-out the server may answer it."""
+
+
+class Wait(NamedTuple):
+    """How many replicas shall confirm what was written, and how many milliseconds they have."""
+
+    replicas: int
+    timeout_ms: int
 
 
 class Call(Generic[T]):

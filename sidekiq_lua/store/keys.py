@@ -94,3 +94,7 @@ class Keys:
     def profile(self, name: str) -> str:
         """Hash: the profile of one run; `name` is TOKEN-JID."""
         return f"{self.prefix}{name}"
+
+    def sent(self, sender: str, lane: int) -> str:
+        """String: the number of the last push that one sender made on one lane; lives for 300 s."""
+        return f"{self.prefix}lua:sent:{sender}:{lane}"

@@ -37,7 +37,7 @@ class Owner:
 
 
 class Orphan(NamedTuple):
-    """A job of a dead owner. `crash_key` names its counter; `burial` is its payload for the dead set."""
+    """A job of a dead owner. `crash_key` names its counter; `burial` is its payload as a poison pill."""
 
     raw: bytes
     crash_key: str
@@ -79,9 +79,13 @@ class Owners:
         )
 
     def recover(
-        self, owner: Owner, queue: str, orphans: Sequence[Orphan], limit: int, window_s: int, burial: Burial
-    ) -> Call[list[int] | None]:
-        """Return at most 100 jobs: 0 gone, 1 requeued, 2 buried for each; None if the owner is alive."""
+        self, owner: Owner, queue: str, orphans: Sequence[Orphan], limit: int, window_s: int, burial: Burial,
+        ward: str = "",
+    ) -> Call[list[int] | None]:  # fmt: skip
+        """Return at most 100 jobs; None if the owner is alive.
+
+        For each 0 gone, 1 requeued, 2 buried, 3 put in the queue `ward`, where that is given.
+        """
         keys = self._keys
         return self._recover(
             process=keys.process(owner.identity),
@@ -90,6 +94,7 @@ class Owners:
             queue=keys.queue(queue),
             queues=keys.queues,
             dead=keys.dead,
+            ward=keys.queue(ward or queue),
             crashes=[keys.crashes(orphan.crash_key) for orphan in orphans],
             owner=owner.field,
             reaped=owner.reaped,
@@ -99,6 +104,7 @@ class Owners:
             now=repr(burial.now),
             cutoff=repr(burial.cutoff),
             keep=burial.limit,
+            ward_name=ward,
             jobs=[part for o in orphans for part in (o.raw, int(o.blamed), o.burial)],
             read=lambda reply: reply[1:] if reply[0] == b"OK" else None,
         )

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisRefused, RedisUnavailable
+from ..errors import RedisError, RedisRefused, RedisUnavailable
 from . import fault
-from .calls import Call
+from .calls import WAIT_GRACE_S, Call, Wait
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .scripts import Script
@@ -142,9 +142,10 @@ class Transport:
             connection.send_packed_command([call.packed_whole()], check_health=False)
             return connection.read_response(disable_decoding=True)
 
-    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def run_many(self, calls: Sequence[Call[Any]], wait: Wait | None = None) -> list[Any]:
         """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
 
+        With `wait`, one more result: how many replicas have what the calls wrote, or a RedisError.
         Raises RedisUnavailable when nothing was sent, LostReply when some may have run, and RedisRefused
         when the scripts could not be loaded.
         """
@@ -167,6 +168,8 @@ class Transport:
                 again = self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
+            done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
+            waited = self._waited(connection, wait) if wait and done else 0
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
@@ -176,7 +179,8 @@ class Transport:
             raise
         finally:
             self._give(connection)
-        return [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        outcomes = [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        return [*outcomes, waited] if wait else outcomes
 
     def _exchange_many(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         """The replies, or the exceptions that they are."""
@@ -200,6 +204,18 @@ class Transport:
         if fault.at:
             fault.at("after", names)
         return replies
+
+    def _waited(self, connection: Any, wait: Wait) -> int | RedisError:
+        """How many replicas have what this connection wrote. Nothing is raised: the calls are done."""
+        try:
+            connection.send_command("WAIT", wait.replicas, wait.timeout_ms)
+            confirmed: int = connection.read_response(timeout=wait.timeout_ms / 1000 + WAIT_GRACE_S)
+        except CONNECTION as error:
+            connection.disconnect()
+            return lost(self.endpoint, error, "WAIT")
+        except theirs.ResponseError as error:
+            return denied(error, "WAIT")
+        return confirmed
 
     def _load(self, connection: Any, scripts: Mapping[str, Script]) -> None:
         """NOSCRIPT in a pipeline would reorder it, so unknown scripts are loaded first."""

@@ -12,9 +12,9 @@ from redis import exceptions as theirs
 from ..clock import monotonic
 from ..errors import RedisError, RedisRefused, RedisUnavailable
 from . import fault
-from .calls import Call, pack
+from .calls import WAIT_GRACE_S, Call, Wait, pack
 from .endpoint import Endpoint
-from .failures import CONNECTION, lost, outcome, refused, unavailable
+from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .lane import Lane
 from .scripts import Script
 
@@ -198,7 +198,7 @@ class AsyncTransport:
             await connection.send_packed_command([call.packed_whole()], check_health=False)
             return await connection.read_response(disable_decoding=True)
 
-    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call[Any]], wait: Wait | None = None) -> list[Any]:
         """Run calls in order in one round trip: for each its result, or the RedisError it ended in.
 
         Raises what :meth:`.transport.Transport.run_many` raises.
@@ -222,6 +222,8 @@ class AsyncTransport:
                 again = await self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
+            done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
+            waited = await self._waited(connection, wait) if wait and done else 0
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
@@ -231,7 +233,8 @@ class AsyncTransport:
             raise
         finally:
             await self._give(connection)
-        return [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        outcomes = [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        return [*outcomes, waited] if wait else outcomes
 
     async def _exchange_many(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         scripts = {call.script.sha: call.script for call in calls}
@@ -254,6 +257,18 @@ class AsyncTransport:
         if fault.at:
             fault.at("after", names)
         return replies
+
+    async def _waited(self, connection: Any, wait: Wait) -> int | RedisError:
+        """How many replicas have what this connection wrote. Nothing is raised: the calls are done."""
+        try:
+            await connection.send_command("WAIT", wait.replicas, wait.timeout_ms)
+            confirmed: int = await connection.read_response(timeout=wait.timeout_ms / 1000 + WAIT_GRACE_S)
+        except CONNECTION as error:
+            await connection.disconnect(nowait=True)
+            return lost(self.endpoint, error, "WAIT")
+        except theirs.ResponseError as error:
+            return denied(error, "WAIT")
+        return confirmed
 
     async def _load(self, connection: Any, scripts: Mapping[str, Script]) -> None:
         await connection.send_command("SCRIPT", "EXISTS", *scripts)

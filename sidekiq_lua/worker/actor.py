@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 
+from ..clock import monotonic
 from ..errors import RedisUnavailable
 from .failure import ErrorReporter
 
@@ -19,6 +20,8 @@ class Actor(ABC):
     def __init__(self, errors: ErrorReporter) -> None:
         self._errors = errors
         self._stop = threading.Event()
+        self.turned_at = monotonic()
+        """When the last step began (monotonic seconds)."""
         self._thread = threading.Thread(target=self._run, name=f"sidekiq.{self.name}", daemon=True)
 
     @abstractmethod
@@ -43,6 +46,11 @@ class Actor(ABC):
         return not self._thread.is_alive()
 
     @property
+    def runs(self) -> bool:
+        """Whether its thread has begun and has not ended."""
+        return self._thread.is_alive()
+
+    @property
     def stopped(self) -> bool:
         return self._stop.is_set()
 
@@ -50,6 +58,7 @@ class Actor(ABC):
         pause = self.first_pause()
         away = False
         while not self._stop.wait(pause):
+            self.turned_at = monotonic()
             try:
                 pause = self.step()
                 away = False

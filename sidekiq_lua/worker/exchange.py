@@ -61,6 +61,7 @@ class Exchange:
         self._run_times = [0.0] * _HISTORY
         self._runs = 0
         self._plenty = False
+        self._missed = False
         self._problem = ""
 
     # -- taking -------------------------------------------------------------------------
@@ -92,16 +93,15 @@ class Exchange:
             return True
         if self.down or self._trip.locked():
             return False
-        return bool(self._done) or (self._plenty and self.room() > 0)
-
-    @property
-    def travelling(self) -> bool:
-        """Whether somebody is on a trip, who looks after it for what has ended meanwhile."""
-        return self._trip.locked()
+        return bool(self._done) or ((self._plenty or self._missed) and self.room() > 0)
 
     def trip(self) -> bool:
         """Acknowledge and fetch, unless another thread is at it; whether there may be more to do at once."""
-        if self.down or not self._trip.acquire(blocking=False):
+        if self.down:
+            return False
+        if not self._trip.acquire(blocking=False):
+            # Who is on a trip may have had no room to fetch for, and has to look again: here is a free slot.
+            self._missed = True
             return False
         try:
             return self._travel()
@@ -112,6 +112,7 @@ class Exchange:
             self._trip.release()
 
     def _travel(self) -> bool:
+        self._missed = False
         room = self.room()
         done = _cut(self._done, ACKS_A_CALL)
         if not done and not room:
@@ -206,6 +207,7 @@ class Exchange:
             if self.ownership.owner is gone:
                 self._renew()
         # Threads that wanted to make a trip meanwhile rest now.
+        self.hungry()
         self.alarm()
 
     def _renew(self) -> None:

@@ -26,6 +26,7 @@ WORK_BYTES = 1_000_000
 """The most that a beat says of the running jobs: one that is over its share is shown without arguments."""
 _SKEW_NOISE_S = 0.1
 _AFTER_FAILURE_S = 1.0
+_LATE_S = 3.0
 _NAMES = ("class", "wrapped", "display_class", "jid", "queue")
 _SHORT = 100
 
@@ -81,6 +82,12 @@ class Heartbeat(Actor):
             return min(_AFTER_FAILURE_S, interval)
         self._failing = False
         return interval
+
+    @property
+    def answered(self) -> bool:
+        """Whether Redis has answered the last beat, and that was no longer ago than it should be."""
+        late_s = 2 * float(self._app.config.heartbeat_interval) + _LATE_S
+        return self._last > 0 and not self._failing and monotonic() - self._last < late_s
 
     def may_judge(self) -> bool:
         """Whether this process's beats have succeeded without a gap for a whole TTL, so that another's

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
-from ..errors import RedisError
+from ..errors import RedisError, RedisUnavailable
 from ..store.preflight import check_access, check_schema, check_server
 from .events import Events
 from .failure import ErrorReporter
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 _LAST_WAIT_S = 3.0
 _LEAVE_S = 5.0
+"""For everything after the last job, while Redis answers."""
+_AWAY_S = 1.0
+"""The same, and the last wait for jobs, while it does not."""
+_PROBE_S = 0.9
+_RESERVE_S = 2.5
+"""So much of the time-out is kept for the end where Redis is away and only debts to it are left."""
 
 
 class Launcher:
@@ -40,6 +46,8 @@ class Launcher:
         self._log = app.logger
         self.identity = new_identity()
         self._quiet = False
+        self.started = False
+        self.heartbeat_ttl = config.heartbeat_ttl
         self._stopping = threading.Event()
         self._transport = app.transport()
         errors = ErrorReporter(app)
@@ -78,7 +86,8 @@ class Launcher:
             app.config.server_middleware.check_sync()
         for warning in check_server(self._transport, production=app.config.environment == "production"):
             self._log.warning(warning)
-        check_access(self._transport, app.store, self.identity, self._queues)
+        ward = [app.config.quarantine_queue] if app.config.quarantine_queue else []
+        check_access(self._transport, app.store, self.identity, [*self._queues, *ward])
         check_schema(self._transport, app.store)
         try:
             for station in self.stations:
@@ -95,6 +104,20 @@ class Launcher:
             actor.start()
         for station in self.stations:
             station.start()
+        self.started = True
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._quiet
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run now."""
+        return sum(len(station.exchange.active) for station in self.stations)
 
     def work(self) -> dict[str, Work]:
         """The jobs that run now, by thread id."""
@@ -113,7 +136,10 @@ class Launcher:
         self.events.fire("quiet")
 
     def stop(self) -> None:
-        """Let running jobs finish until the setting `timeout` (seconds), then put them back."""
+        """Let running jobs finish until the setting `timeout` (seconds), then put them back.
+
+        While Redis is away it ends within that time too, or a second later if jobs were cut off.
+        """
         deadline = monotonic() + float(self._app.config.timeout)
         self._log.info("Shutting down")
         self.quiet()
@@ -122,26 +148,44 @@ class Launcher:
         if not self._idle():
             self._log.info("Pausing to allow jobs to finish...")
         self._wait_idle(deadline)
-        cut_off = sum(station.hard_stop() for station in self.stations)
+        away = self._redis_is_away()
+        cut_off = sum(station.hard_stop(put_back=not away) for station in self.stations)
         if cut_off:
-            self._wait_idle(monotonic() + _LAST_WAIT_S)
-        self._leave()
+            self._wait_idle(monotonic() + (_AWAY_S if away else _LAST_WAIT_S))
+        self._leave(away)
         self.events.fire("exit")
         self._log.info("Bye!")
 
-    def _leave(self) -> None:
-        ended = [station.end(_LEAVE_S) for station in self.stations]
-        for actor in (self.heartbeat, self.scheduler, self.recovery):
-            actor.stop()
-            actor.join(_LEAVE_S)
-        if self._metrics and not self._metrics.flush():
+    def _redis_is_away(self) -> bool:
+        """Whether Redis answers now; if not, nothing that follows waits for it."""
+        try:
+            self._transport.probe(_PROBE_S)
+        except RedisUnavailable as error:
+            for station in self.stations:
+                station.exchange.fail(error)
+            return True
+        return False
+
+    def _leave(self, away: bool) -> None:
+        until = monotonic() + (_AWAY_S if away else _LEAVE_S)
+        actors = (self.heartbeat, self.scheduler, self.recovery)
+        self.scheduler.stop()
+        self.recovery.stop()
+        ended = [station.end(max(until - monotonic(), 0.1), abandon=away) for station in self.stations]
+        self.heartbeat.stop()
+        for actor in actors:
+            actor.join(max(until - monotonic(), 0.1))
+        if self._metrics and (away or not self._metrics.flush()):
             self._log.warning("the last metrics of this process are lost: Redis did not take them")
-        self._end_standin()
+        self._end_standin(_AWAY_S if away else _LEAVE_S)
+        if away:
+            self._log.warning("Redis is away: the process cannot sign off, its heartbeat will expire")
+            return
         self._sign_off([station for station, complete in zip(self.stations, ended, strict=True) if complete])
 
-    def _end_standin(self) -> None:
+    def _end_standin(self, timeout_s: float = _LEAVE_S) -> None:
         if self._understudy:
-            self._understudy.end()
+            self._understudy.end(timeout_s)
         self._marks.close()
 
     def _sign_off(self, stations: Sequence[Station]) -> None:
@@ -158,7 +202,11 @@ class Launcher:
 
     def _wait_idle(self, deadline: float) -> None:
         pause = threading.Event()
+        reserve_s = min(_RESERVE_S, float(self._app.config.timeout) / 2)
         while not self._idle() and monotonic() < deadline:
+            down = any(station.exchange.down for station in self.stations)
+            if down and not self.busy and monotonic() > deadline - reserve_s:
+                return
             pause.wait(0.02)
 
     # -- links --------------------------------------------------------------------------
@@ -170,8 +218,7 @@ class Launcher:
                 self._understudy.beat()
             if self._metrics:
                 self._metrics.flush()
-            busy = sum(len(station.exchange.active) for station in self.stations)
-            set_title(self._app.config.tag or "", busy, self.concurrency, self._quiet)
+            set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
 
     def _doubt(self, exchange: object) -> None:
         for station in self.stations:

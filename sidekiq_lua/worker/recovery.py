@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
-from ..errors import UnparsablePayload
+from ..errors import UnparsablePayload, UnserializableArguments
 from ..payload import Payload
 from ..store import Transport
 from ..store.owners import Orphan, Owner
@@ -33,7 +33,8 @@ class Recovery(Actor):
     The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
     checks the key again. A process whose own beats have failed lately judges nobody but those that were
     seen to die: Redis was away, and everybody's heartbeat may be gone. A job that was running in
-    `crash_limit` processes that died within `crash_window` seconds goes to the dead set.
+    `crash_limit` processes that died within `crash_window` seconds is a poison pill: it goes to
+    `quarantine_queue` or, where that is not set or is where it came from, to the dead set.
     """
 
     name = "recovery"
@@ -95,6 +96,8 @@ class Recovery(Actor):
     def _recover(self, owner: Owner, queue: str, fallen: set[str] | None) -> int:
         """Return what an owner held from one queue: the newest page first, so that the oldest runs first."""
         store, config = self._app.store.owners, self._app.config
+        ward = config.quarantine_queue or ""
+        ward = "" if ward == queue else ward
         returned, skip = 0, 0
         while True:
             length, raws = self._transport.run(store.held(owner, queue, skip))
@@ -103,7 +106,7 @@ class Recovery(Actor):
                 continue
             if not raws:
                 return returned
-            orphans = self._orphans(owner, raws, skip, fallen)
+            orphans = self._orphans(owner, queue, ward, raws, skip, fallen)
             states = self._transport.run(
                 store.recover(
                     owner,
@@ -112,13 +115,14 @@ class Recovery(Actor):
                     config.crash_limit,
                     int(config.crash_window),
                     self._failures.burial(),
+                    ward,
                 )
             )
             if states is None:
                 return returned
             for orphan, state in zip(orphans, states, strict=True):
-                if state == 2:
-                    self._poison(orphan)
+                if state >= 2:
+                    self._poison(orphan, ward)
             moved = sum(state > 0 for state in states)
             if moved:
                 self._app.logger.warning(
@@ -130,7 +134,9 @@ class Recovery(Actor):
             returned += moved
             skip = max(skip - PAGE, 0)
 
-    def _orphans(self, owner: Owner, raws: list[bytes], skip: int, fallen: set[str] | None) -> list[Orphan]:
+    def _orphans(
+        self, owner: Owner, queue: str, ward: str, raws: list[bytes], skip: int, fallen: set[str] | None
+    ) -> list[Orphan]:
         """Blamed is what was running when the process was seen to die: `fallen`.
 
         Where nobody saw it, for its machine died with it, these are the oldest, as many as it had slots:
@@ -144,7 +150,9 @@ class Recovery(Actor):
         ]
         beside = [key for key, is_blamed in zip(keys, blamed, strict=True) if is_blamed]
         return [
-            Orphan(raw, key, is_blamed, self._burial(owner, payload, raw, key, beside) if is_blamed else b"")
+            Orphan(raw, key, is_blamed, self._as_pill(owner, payload, key, beside, queue, ward) or raw)
+            if is_blamed
+            else Orphan(raw, key, is_blamed, b"")
             for raw, key, payload, is_blamed in zip(raws, keys, payloads, blamed, strict=True)
         ]
 
@@ -154,12 +162,12 @@ class Recovery(Actor):
         except UnparsablePayload:
             return None
 
-    def _burial(
-        self, owner: Owner, payload: Payload | None, raw: bytes, key: str, beside: list[str]
-    ) -> bytes:
-        """The text a job would have in the dead set; what is no job keeps its own."""
+    def _as_pill(
+        self, owner: Owner, payload: Payload | None, key: str, beside: list[str], queue: str, ward: str
+    ) -> bytes | None:
+        """The text of a job as a poison pill; None: it is no job or cannot be written, and keeps its own."""
         if payload is None:
-            return raw
+            return None
         others = [other for other in beside if other != key]
         named = ", ".join(others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
         stamp = self._app.stamp.now()
@@ -170,10 +178,17 @@ class Recovery(Actor):
         )
         payload.setdefault("failed_at", stamp)
         payload["retried_at"] = stamp
-        return self._app.codec.dump(payload)
+        if ward:
+            # A job's queue is where it is; where it came from is told beside that.
+            payload.update(queue=ward, quarantined_from=queue, enqueued_at=stamp)
+        try:
+            return self._app.codec.dump(payload)
+        except UnserializableArguments:
+            return None
 
-    def _poison(self, orphan: Orphan) -> None:
-        self._app.logger.error("job %s is a poison pill: it goes to the dead set", orphan.crash_key)
+    def _poison(self, orphan: Orphan, ward: str) -> None:
+        where = f"queue {ward}" if ward else "the dead set"
+        self._app.logger.error("job %s is a poison pill: it went to %s", orphan.crash_key, where)
         payload = self._payload(orphan.burial)
         if payload is not None:
             self._failures.died(payload, PoisonPill(payload.get("error_message")))

@@ -10,6 +10,7 @@ from .launcher import Launcher
 
 if TYPE_CHECKING:
     from ..app import App
+    from .health import HealthServer
 
 
 class Runner:
@@ -23,6 +24,7 @@ class Runner:
         self.stop_requested = threading.Event()
         """Set when a `TERM` came through Redis."""
         self._launcher = Launcher(app, self._signal, embedded=embedded)
+        self._health: HealthServer | None = None
 
     @property
     def identity(self) -> str:
@@ -32,11 +34,18 @@ class Runner:
     @property
     def busy(self) -> int:
         """How many jobs run now."""
-        return sum(len(station.exchange.active) for station in self._launcher.stations)
+        return self._launcher.busy
 
     def start(self) -> None:
-        """Begin. Raises UnsupportedServer, RedisUnavailable, RedisRefused or NewerSchema."""
-        self._launcher.start()
+        """Begin. Raises ConfigurationError for `health`, UnsupportedServer, RedisUnavailable, RedisRefused or
+        NewerSchema.
+        """
+        self._open_health()
+        try:
+            self._launcher.start()
+        except BaseException:
+            self._close_health()
+            raise
 
     def quiet(self) -> None:
         """Fetch no more jobs; running ones go on. It cannot be undone."""
@@ -46,7 +55,10 @@ class Runner:
         """Finish running jobs within the setting `timeout` (seconds), put the others back, and end."""
         with self._lock:
             if not self._stopped.is_set():
-                self._launcher.stop()
+                try:
+                    self._launcher.stop()
+                finally:
+                    self._close_health()
                 self._stopped.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -60,7 +72,33 @@ class Runner:
             self._launcher = Launcher(self._app, self._signal, embedded=self._embedded)
             self.stop_requested.clear()
             self._stopped.clear()
-            self._launcher.start()
+            self.start()
+
+    # -- probes -------------------------------------------------------------------------
+
+    @property
+    def health_url(self) -> str | None:
+        """Where the setting `health` answers: `/livez`, `/readyz` and what the application has added."""
+        return self._health.url if self._health else None
+
+    def _open_health(self) -> None:
+        address = self._app.config.health
+        if not address:
+            return
+        from .health import HealthServer
+        from .vitals import Vitals
+
+        vitals = Vitals(lambda: self._launcher)
+        routes = self._app.health_routes
+        routes.update({"/livez": vitals.live, "/readyz": vitals.ready})
+        self._health = HealthServer(address, routes, self._app.logger)
+        self._health.start()
+        self._app.logger.info("Health: %s%s", self._health.url, " ".join(sorted(routes)))
+
+    def _close_health(self) -> None:
+        if self._health:
+            self._health.stop()
+            self._health = None
 
     def dump_threads(self) -> None:
         """Log every thread's backtrace."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..config import Capsule
-from ..errors import RedisError
+from ..errors import RedisError, RedisUnavailable
 from ..log import JobLogger
 from ..store import Transport
 from .exchange import Exchange
@@ -88,8 +88,8 @@ class Station:
         """No job runs, and none waits to be settled."""
         return not (self.exchange.active or self.exchange.has_news or self.exchange.owes)
 
-    def hard_stop(self) -> int:
-        """Put the running jobs back and interrupt them; answers how many."""
+    def hard_stop(self, *, put_back: bool) -> int:
+        """Put the running jobs back, unless Redis is away, and interrupt them; answers how many."""
         active = list(self.exchange.active)
         if not active:
             return 0
@@ -99,6 +99,8 @@ class Station:
                 "cut off: tid=%s queue=%s %s", tid, work.delivery.queue, _cut(work.delivery.raw)
             )
         try:
+            if not put_back:
+                raise RedisUnavailable("Redis is away")
             pushed = self.exchange.give_back(active)
             self._log.info("Pushed %d jobs back to Redis", pushed)
         except RedisError as error:
@@ -109,10 +111,13 @@ class Station:
         self.manager.interrupt([w.thread_id for w in self.work().values() if w.thread_id is not None])
         return len(active)
 
-    def end(self, timeout_s: float) -> bool:
-        """End all threads; whether nothing of this capsule can reach Redis any more."""
+    def end(self, timeout_s: float, *, abandon: bool = False) -> bool:
+        """End all threads; whether nothing of this capsule can reach Redis any more.
+
+        `abandon`: Redis is away, so nothing is asked of it.
+        """
         until = monotonic() + timeout_s
-        ended = self.waiter.end(max(until - monotonic(), 0.1))
+        ended = self.waiter.end(max(until - monotonic(), 0.1), abandon=abandon)
         self.manager.end(max(until - monotonic(), 0.1))
         self.loop.end(max(until - monotonic(), 0.1))
         # A trip after all threads are gone takes the last acknowledgements along.

@@ -63,7 +63,7 @@ class Understudy:
         self.end()
         self.start()
 
-    def end(self) -> None:
+    def end(self, timeout_s: float = 2.0) -> None:
         """Say goodbye, so that it does not take the end for a death."""
         self._write(BYE)
         process, self._process = self._process, None
@@ -71,7 +71,7 @@ class Understudy:
             with suppress(BrokenPipeError):  # it may be gone already
                 process.stdin.close()
             try:
-                process.wait(2)
+                process.wait(min(timeout_s, 2.0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

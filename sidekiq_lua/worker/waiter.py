@@ -48,6 +48,7 @@ class Waiter:
         self._rung = True  # until it starts, nobody listens
         self._arm = False
         self._ended = False
+        self._abandon = False
         self._next_look = 0.0
         self._next_try = 0.0
         self._down_since = 0.0
@@ -88,17 +89,40 @@ class Waiter:
             except OSError:
                 return  # the pipe is full of wake-ups, or closed, since the thread has ended
 
-    def end(self, timeout_s: float) -> bool:
-        """Stop waiting: read every pending reply and put its job back. False if a reply could not be had."""
+    @property
+    def runs(self) -> bool:
+        """Whether its thread has begun and has not ended."""
+        return self._thread.is_alive()
+
+    def not_waiting(self) -> str:
+        """Why this process does not wait for jobs, or "": every queue that is not paused has a blocking
+        move, and the server says so too, where this user may ask it. From any thread.
+        """
+        moves = [move for move in self._moves if move.queue not in self._exchange.paused]
+        idle = next((move.queue for move in moves if not move.armed), None)
+        if idle is not None:
+            return f"queue {idle} is not waited for"
+        try:
+            found = self._transport.command("CLIENT", "LIST", "ID", *(move.client_id for move in moves))
+        except RedisRefused:
+            return ""
+        except RedisError as error:
+            return f"Redis does not answer: {error}"
+        waiting = found.count(b" cmd=blmove ") if moves else 0
+        return "" if waiting >= len(moves) else "the server does not know that it waits"
+
+    def end(self, timeout_s: float, *, abandon: bool = False) -> bool:
+        """Stop waiting: read every pending reply and put its job back. False if a reply could not be had.
+
+        `abandon`: Redis is away, so none can; what it still brings stays in the running lists.
+        """
+        self._abandon = abandon
         self._ended = True
         self.ring()
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             return False
-        self._selector.close()
-        self._ear.close()
-        self._bell.close()
-        return not any(move.armed for move in self._moves)
+        return not abandon and not any(move.armed for move in self._moves)
 
     # -- the thread -----------------------------------------------------------------------
 
@@ -116,7 +140,13 @@ class Waiter:
                 self._hang_up()
                 self._exchange.down = True
                 self._next_try = monotonic() + PAUSE_S
-        self._disarm()
+        try:
+            self._disarm()
+        finally:
+            # Here and not where it is waited for: that may have given up by now.
+            self._selector.close()
+            self._ear.close()
+            self._bell.close()
 
     def _step(self) -> None:
         exchange = self._exchange
@@ -134,11 +164,8 @@ class Waiter:
             return
         self._look()
         self._give_back_stale()
-        while exchange.has_news and not self._wake():
-            exchange.trip()
-            # A thread whose job ended meanwhile found a trip under way and rests: look for what it left.
-            if exchange.down or exchange.travelling:
-                break
+        if exchange.has_news and not self._wake():
+            self._make_trip()
         if self._arm:
             self._arm = False
             self._park()
@@ -196,7 +223,16 @@ class Waiter:
         self._next_look = now + (PAUSE_S if exchange.owes else PAUSED_LOOK_S)
         exchange.settle_owed()
         if not exchange.quiet and not self._wake():
-            exchange.trip()
+            self._make_trip()
+
+    def _make_trip(self) -> None:
+        """Threads that end a job meanwhile find the trip taken and rest: look for what they left, a job
+        to acknowledge or a free slot.
+        """
+        self._exchange.trip()
+        while self._exchange.wants_a_thread and not self._wake():
+            if not self._exchange.trip():
+                return
 
     def _give_back_stale(self) -> None:
         ready = self._exchange.ready
@@ -243,6 +279,8 @@ class Waiter:
 
     def _disarm(self) -> None:
         """End every blocking move, and put back what arrives meanwhile."""
+        if self._abandon:
+            self._hang_up()
         for move in self._moves:
             try:
                 if move.armed:

@@ -22,6 +22,7 @@ from keyspace import DAY
 from sidekiq_lua.store import Keys, Store
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
+from sidekiq_lua.store.lanes import Lane, once
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.running import Burial
 from sidekiq_lua.store.scripts import library
@@ -124,6 +125,11 @@ def schedule(jobs: int, size: int) -> Make:
     return lambda crowd, n: STORE.queues.schedule(
         [(NOW + n, text(n * 1000 + k + 10**9, size)) for k in range(jobs)]
     )
+
+
+def safe(make: Make) -> Make:
+    """A push in its form that may be sent again."""
+    return lambda crowd, n: once(make(crowd, n), Lane(STORE.keys.sent("sender", 1), n + 1))
 
 
 def fall(crowd: Crowd, n: int) -> Call[Any]:

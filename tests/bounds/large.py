@@ -17,6 +17,7 @@ from bounds.cases import (
     promote,
     push,
     recover,
+    safe,
     schedule,
     sizes,
 )
@@ -70,6 +71,7 @@ LARGE = [
     ),
     Worst("promote", "64 KB", "500 KB", 24, promote(8, KB64)),
     Worst("push", "1 MB of 64 KB", "1 MB takes the server some 3 ms", A_MB, push(A_MB - 1, KB64)),
+    Worst("push_once", "1 MB of 64 KB", "1 MB takes the server some 3 ms", A_MB, safe(push(A_MB - 1, KB64))),
     Worst("queue_sizes", "64 KB", "`bytes` plus one payload", A_MB, sizes(KB64)),
     Worst("recover", "64 KB", "1 MB", A_MB, holding(A_MB, KB64, lambda r, n: recover(r, n, 0, blamed=False))),
     Worst("requeue", "64 KB", "1 MB", A_MB, holding(A_MB, KB64, lambda r, n: MINE.requeue("q0", r))),
@@ -88,6 +90,13 @@ LARGE = [
         holding(A_MB, KB64, lambda r, n: MINE.retry("q0", r[0], r[0] + b" ", NOW, DAY)),
     ),
     Worst("schedule", "1 MB of 64 KB", "1 MB takes the server some 4 ms", A_MB, schedule(A_MB - 1, KB64)),
+    Worst(
+        "schedule_once",
+        "1 MB of 64 KB",
+        "1 MB takes the server some 4 ms",
+        A_MB,
+        safe(schedule(A_MB - 1, KB64)),
+    ),
 ]
 
 BEYOND = [

@@ -22,6 +22,7 @@ from bounds.cases import (
     prune,
     push,
     recover,
+    safe,
     schedule,
     sizes,
 )
@@ -131,6 +132,7 @@ SMALL = [
     Worst("promote", "1,000,000 due at once", "100 entries", 300, promote(100, 0)),
     Worst("prune", "", "100 processes", 100, prune),
     Worst("push", "onto 1,000,000", "1000 payloads", 1000, push(1000, 0)),
+    Worst("push_once", "onto 1,000,000", "1000 payloads", 1000, safe(push(1000, 0))),
     Worst("queue_sizes", "", "100 queues", 100, sizes(0)),
     Worst(
         "recover",
@@ -163,6 +165,7 @@ SMALL = [
         "retry", "", "1 job", 2, holding(HELD, 0, lambda r, n: MINE.retry("q0", r[0], r[0] + b" ", NOW, DAY))
     ),
     Worst("schedule", "beside 1,000,000", "100 entries", 100, schedule(100, 0)),
+    Worst("schedule_once", "beside 1,000,000", "100 entries", 100, safe(schedule(100, 0))),
     Worst("signal", "", "1 signal", 1, lambda crowd, n: STORE.processes.signal("host:1:x", "TERM")),
     Worst("stats", "", "6 reads", 0, lambda crowd, n: STORE.counters.totals()),
     Worst("unpause", "", "1 member", 1, lambda crowd, n: STORE.queues.unpause("q0")),

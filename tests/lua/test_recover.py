@@ -16,8 +16,8 @@ from sidekiq_lua.store.running import Burial
 WINDOW_S = 3600
 
 
-def recover(*orphans: Orphan, limit: int = 3, burial: Burial = BURIAL) -> Any:
-    return STORE.owners.recover(ME, "default", orphans, limit, WINDOW_S, burial)
+def recover(*orphans: Orphan, limit: int = 3, burial: Burial = BURIAL, ward: str = "") -> Any:
+    return STORE.owners.recover(ME, "default", orphans, limit, WINDOW_S, burial, ward)
 
 
 def orphan(n: int, *, blamed: bool = False) -> Orphan:
@@ -208,3 +208,38 @@ def test_recover_takes_a_whole_page(run: Any, put: Any, db: Any) -> None:
     after = db()
     assert after.pop("queue:default") == jobs[::-1]
     assert after == {"queues": {"default"}, **{f"lua:crashes:{n}": "1" for n in range(100)}}
+
+
+# -- a queue for poison pills -------------------------------------------------------------------
+
+
+def test_a_poison_pill_goes_to_the_ward_and_nothing_else_does(run: Any, put: Any, db: Any) -> None:
+    put({RUNNING: [job(3), job(2), job(1)], "lua:crashes:1": 2, "queue:ward": [job(9)]})
+
+    assert run(recover(orphan(1, blamed=True), orphan(2, blamed=True), orphan(3), ward="ward")) == [3, 1, 1]
+
+    assert db() == {
+        "queues": {"default", "ward"},
+        "queue:default": [job(3), job(2)],
+        "queue:ward": [orphan(1, blamed=True).burial, job(9)],
+        "lua:crashes:2": "1",
+    }
+
+
+def test_a_poison_pill_that_is_gone_is_not_put_in_the_ward(run: Any, put: Any, db: Any) -> None:
+    put({RUNNING: [job(2)], "lua:crashes:1": 2})
+
+    assert run(recover(orphan(1, blamed=True), ward="ward")) == [0]
+
+    assert db()[RUNNING] == [job(2)]
+    assert "queue:ward" not in db()
+
+
+def test_a_ward_of_a_wrong_type_leaves_everything_where_it_was(run: Any, put: Any, db: Any) -> None:
+    before = {RUNNING: [job(1)], "lua:crashes:1": "2", "queue:ward": "x"}
+    put(before)
+
+    with pytest.raises(ScriptError, match="WRONGTYPE"):
+        run(recover(orphan(1, blamed=True), ward="ward"))
+
+    assert db() == before

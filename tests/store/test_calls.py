@@ -54,11 +54,12 @@ def test_a_prefix_comes_before_every_key() -> None:
         name: "{shard-1}:" + getattr(plain, name) for name in names
     }
     makers = {name for name in vars(Keys) if not name.startswith("_")}
-    for name in makers - {"running", "minute", "ten_minutes", "histogram"}:
+    for name in makers - {"running", "sent", "minute", "ten_minutes", "histogram"}:
         assert getattr(prefixed, name)("x") == "{shard-1}:" + getattr(plain, name)("x")
     assert prefixed.minute(0) == "{shard-1}:j|700101|0:00"
     assert prefixed.ten_minutes(0) == "{shard-1}:j|700101|0:0"
     assert prefixed.histogram("A", 0) == "{shard-1}:h|A-1-0:0"
+    assert prefixed.sent("a", 1) == "{shard-1}:lua:sent:a:1"
     assert prefixed.running("a", "b", "c") == "{shard-1}:lua:running:a:b:c"
 
 

@@ -100,6 +100,42 @@ def test_after_three_crashes_a_job_is_a_poison_pill(app, run, redis, left_behind
     assert 0 < redis.ttl("lua:crashes:j2") <= 259200
 
 
+def test_a_poison_pill_goes_to_the_quarantine_queue(make_app, run, redis, left_behind):
+    app = make_app(quarantine_queue="ward")
+    deaths = []
+    app.config.death_handlers.append(lambda payload, error: deaths.append((payload["jid"], str(error))))
+    redis.set("lua:crashes:j1", 2)
+    left_behind(job(1))
+    run(app)
+    (raw,) = wait_until(lambda: redis.lrange("queue:ward", 0, -1))
+    payload = Codec().load(raw)
+    assert payload["error_class"] == "PoisonPill"
+    assert payload["error_message"].startswith("3 processes died while this job ran, the last was elsewhere")
+    assert (payload["queue"], payload["quarantined_from"], payload["jid"]) == ("ward", "default", "j1")
+    assert redis.sismember("queues", "ward")
+    assert redis.zcard("dead") == 0
+    wait_until(lambda: deaths == [("j1", payload["error_message"])])
+
+
+def test_a_poison_pill_of_the_quarantine_queue_itself_is_buried(make_app, run, redis, left_behind):
+    app = make_app(quarantine_queue="default")
+    redis.set("lua:crashes:j1", 2)
+    left_behind(job(1))
+    run(app)
+    (raw,) = wait_until(lambda: redis.zrange("dead", 0, -1))
+    assert "quarantined_from" not in Codec().load(raw)
+    assert redis.llen("queue:default") == 0
+
+
+def test_a_poison_pill_that_cannot_be_written_keeps_its_text(app, run, redis, left_behind):
+    """Other writers' numbers may be read and not written; the jobs behind it must be recovered too."""
+    raw = b'{"class":"BackJob","args":[1e999],"jid":"odd","queue":"default"}'
+    redis.set("lua:crashes:odd", 2)
+    left_behind(raw, job(2))
+    run(app)
+    assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [raw]
+
+
 def test_only_jobs_that_can_have_run_are_blamed(app, run, redis, left_behind, seen):
     left_behind(*[job(n) for n in range(8)])
     run(app)

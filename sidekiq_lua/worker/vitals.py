@@ -1,0 +1,85 @@
+"""Whether a worker lives, and whether it is ready: for `/livez` and `/readyz`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..clock import monotonic
+from .health import Answer, as_json
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .launcher import Launcher
+    from .station import Station
+
+FRESH_S = 5.0
+"""So many seconds ago a capsule has fetched, or asked, at the latest, if it is ready."""
+_STUCK_S = 30.0
+"""A heartbeat that has not come round for a TTL, and for no less than this, is stuck."""
+
+
+class Vitals:
+    """The two answers about the worker that `launcher` answers, which may be another one after a restart."""
+
+    def __init__(self, launcher: Callable[[], Launcher]) -> None:
+        self._launcher = launcher
+
+    def live(self) -> Answer:
+        """200 while its threads go round, whether Redis is there or not: a restart would mend nothing."""
+        launcher = self._launcher()
+        problems = [] if launcher.stopping or not launcher.started else self._dead(launcher)
+        return _answer("live", problems, launcher)
+
+    def ready(self) -> Answer:
+        """200 if it takes jobs: not quiet, Redis has answered the last beat, and each capsule fetches."""
+        launcher = self._launcher()
+        problems = self._unready(launcher)
+        return _answer("ready", problems, launcher)
+
+    def _dead(self, launcher: Launcher) -> list[str]:
+        actors: list[Actor] = [launcher.heartbeat, launcher.recovery]
+        if not launcher.is_quiet:
+            actors.append(launcher.scheduler)
+        problems = [f"the {actor.name} has ended" for actor in actors if not actor.runs]
+        problems += [f"the fetcher of {s.name} has ended" for s in launcher.stations if not s.waiter.runs]
+        silence_s = monotonic() - launcher.heartbeat.turned_at
+        if silence_s > max(_STUCK_S, launcher.heartbeat_ttl):
+            problems.append(f"the heartbeat has not come round for {silence_s:.0f} s")
+        return problems
+
+    def _unready(self, launcher: Launcher) -> list[str]:
+        if launcher.stopping:
+            return ["it is stopping"]
+        if not launcher.started:
+            return ["it is starting"]
+        if launcher.is_quiet:
+            return ["it is quiet"]
+        if not launcher.heartbeat.answered:
+            return ["Redis has not answered the last heartbeat"]
+        return [problem for station in launcher.stations if (problem := _idle_for_no_reason(station))]
+
+
+def _idle_for_no_reason(station: Station) -> str:
+    """Why a capsule is not ready, or ""."""
+    exchange = station.exchange
+    if exchange.down:
+        return f"{station.name}: Redis does not answer, no jobs are fetched"
+    for _ in range(2):  # a job that arrives while the server is asked ends the waiting
+        if len(exchange.active) >= exchange.concurrency:
+            return ""
+        if monotonic() - exchange.last_answer < FRESH_S:
+            return ""
+        problem = station.waiter.not_waiting()
+        if not problem:
+            return ""
+    return (
+        f"{station.name}: nothing was fetched for {monotonic() - exchange.last_answer:.0f} s, and {problem}"
+    )
+
+
+def _answer(what: str, problems: list[str], launcher: Launcher) -> Answer:
+    facts = {"identity": launcher.identity, "busy": launcher.busy, "concurrency": launcher.concurrency}
+    if problems:
+        return as_json(503, status=f"not {what}", why=problems, **facts)
+    return as_json(200, status=what, **facts)
