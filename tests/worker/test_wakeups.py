@@ -7,6 +7,7 @@ import pytest
 from waiting import wait_until
 
 from sidekiq_lua.store import fault
+from sidekiq_lua.worker import waiter
 from sidekiq_lua.worker.exchange import Exchange
 
 
@@ -43,6 +44,7 @@ def test_a_job_that_ends_while_the_waiter_is_on_a_trip(make_app, run, redis, mon
             wait_until(lambda: not exchanges[0].active)
             wait_until(lambda: runners and runners[0]._launcher.stations[0].manager._idle)
 
+    monkeypatch.setattr(waiter, "STALE_S", 30)  # on a busy machine the second job would go back to its queue
     monkeypatch.setattr(Exchange, "__init__", experienced)
     monkeypatch.setattr(fault, "at", at)
     AsyncJob.perform_async()
@@ -89,6 +91,7 @@ def test_the_last_jobs_fail_while_a_thread_is_on_a_trip(make_app, run, redis, mo
             wait_until(lambda: not exchanges[0].active)
             wait_until(lambda: runners and runners[0]._launcher.stations[0].manager._idle)
 
+    monkeypatch.setattr(waiter, "STALE_S", 30)  # on a busy machine the second job would go back to its queue
     monkeypatch.setattr(Exchange, "__init__", experienced)
     monkeypatch.setattr(fault, "at", at)
     for job in (AsyncJob, GoodJob, BadJob):
