@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Remove jobs that succeeded from their running lists and count them.
 --
--- KEYS  1   processed      string  runs, in total
---       2   processed_day  string  runs on this UTC day
---       3.. running        list    running lists
+-- KEYS  1   processed      string  rw  runs, in total
+--       2   processed_day  string  rw  runs on this UTC day
+--       3.. running        list    rw  running lists
 -- ARGV  1   ttl       seconds the day's counter is kept
 --       2.. done      pairs: number of the running list, payload
 -- RETURNS   {problem with the counters or "", {positions in `done` of jobs that were gone}}

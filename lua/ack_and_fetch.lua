@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Acknowledge jobs that succeeded and take the next ones, in one call.
 --
--- KEYS  1   owners         hash    who may hold running lists
---       2   paused         set     names of paused queues
---       3   processed      string  runs, in total
---       4   processed_day  string  runs on this UTC day
---       5.. lists          list    pairs in the order to look: a queue, the running list for it
+-- KEYS  1   owners         hash    r   who may hold running lists
+--       2   paused         set     r   names of paused queues
+--       3   processed      string  rw  runs, in total
+--       4   processed_day  string  rw  runs on this UTC day
+--       5.. lists          list    rw  pairs in the order to look: a queue, the running list for it
 -- ARGV  1   owner     this process's field in `owners`
 --       2   n         how many jobs to take at most
 --       3   bytes     stop once this many bytes are taken

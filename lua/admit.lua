@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Keep a job that a blocking move delivered, or put it back because its queue is paused.
 --
--- KEYS  1   owners    hash  who may hold running lists
---       2   paused    set   names of paused queues
---       3   running   list  where the blocking move put the job
---       4   queue     list  where it came from
+-- KEYS  1   owners    hash  r   who may hold running lists
+--       2   paused    set   r   names of paused queues
+--       3   running   list  rw  where the blocking move put the job
+--       4   queue     list  rw  where it came from
 -- ARGV  1   owner     this process's field in `owners`
 --       2   name      the queue's name
 --       3   payload   the job

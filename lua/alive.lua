@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Which of these processes have a heartbeat?
 --
--- KEYS  1.. processes  hash  heartbeats
+-- KEYS  1.. processes  hash  r   heartbeats
 -- RETURNS   1 or 0 for each
 -- BOUND     100 processes
 -- REPLAY    same

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Write down which scripts this version runs, unless a newer schema is at work here.
 --
--- KEYS  1   scripts   hash  script hash to name and version; `schema` to the schema's number
+-- KEYS  1   scripts   hash  rw  script hash to name and version; `schema` to the schema's number
 -- ARGV  1   schema    the number of the schema that this version writes
 --       2.. entries   pairs: script hash, name and version
 -- RETURNS   the schema's number found in Redis, or 0 if there was none; if it is larger, nothing was written

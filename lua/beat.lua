@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Say that this process is alive and what it is doing; take one signal that was sent to it.
 --
--- KEYS  1   processes  set   identities of the processes
---       2   process    hash  this process
---       3   work       hash  its running jobs by thread
---       4   signals    list  signals sent to it
---       5   owners     hash  who may hold running lists
---       6.. running    list  its running lists
+-- KEYS  1   processes  set   rw  identities of the processes
+--       2   process    hash  rw  this process
+--       3   work       hash  rw  its running jobs by thread
+--       4   signals    list  rw  signals sent to it
+--       5   owners     hash  r   who may hold running lists
+--       6.. running    list  r   its running lists
 -- ARGV  1   identity   HOST:PID:NONCE
 --       2   ttl        seconds the heartbeat lasts
 --       3   m          how many owners follow

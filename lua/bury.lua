@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Move a running job to the dead set, trimmed by age and by count, unless somebody recovered it first.
 --
--- KEYS  1   running        list    jobs this process holds
---       2   dead           zset    dead jobs by the time of death
---       3   processed      string  runs, in total
---       4   processed_day  string  runs on this UTC day
---       5   failed         string  failed runs, in total
---       6   failed_day     string  failed runs on this UTC day
+-- KEYS  1   running        list    rw  jobs this process holds
+--       2   dead           zset    rw  dead jobs by the time of death
+--       3   processed      string  rw  runs, in total
+--       4   processed_day  string  rw  runs on this UTC day
+--       5   failed         string  rw  failed runs, in total
+--       6   failed_day     string  rw  failed runs on this UTC day
 -- ARGV  1   raw       the payload exactly as it was fetched
 --       2   payload   the payload to store
 --       3   now       epoch seconds

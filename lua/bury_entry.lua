@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Move one entry of the retry or schedule set to the dead set, unless it is gone or was rescheduled.
 --
--- KEYS  1   entries   zset  retry or schedule; not `dead` itself
---       2   dead      zset  dead jobs by the time of death
+-- KEYS  1   entries   zset  rw  retry or schedule; not `dead` itself
+--       2   dead      zset  rw  dead jobs by the time of death
 -- ARGV  1   entry     the entry exactly as it was read
 --       2   score     its score as it was read
 --       3   payload   the payload to store

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Delete every job that waits in a queue, and forget the queue's name.
 --
--- KEYS  1   queues    set   names of every queue
---       2   queue     list  the queue
+-- KEYS  1   queues    set   rw  names of every queue
+--       2   queue     list  rw  the queue
 -- ARGV  1   name      the queue's name
 -- RETURNS   how many jobs were deleted
 -- BOUND     2 keys; the list is unlinked, not read

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Delete one entry of the retry, schedule or dead set, unless it is gone or was rescheduled.
 --
--- KEYS  1   entries   zset  retry, schedule or dead
+-- KEYS  1   entries   zset  rw  retry, schedule or dead
 -- ARGV  1   entry     the entry exactly as it was read
 --       2   score     its score as it was read
 -- RETURNS   1 if deleted, 0 if it is gone or was rescheduled

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Delete one job from a queue.
 --
--- KEYS  1   queue     list  the queue
+-- KEYS  1   queue     list  rw  the queue
 -- ARGV  1   payload   the job exactly as it was read
 -- RETURNS   1 if deleted, 0 if it is gone: a worker took it
 -- BOUND     1 job, but O(length of the queue): 20 to 60 ms in 1,000,000 jobs, so only a person asks for it

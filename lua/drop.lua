@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Forget a job that failed and is discarded, unless somebody recovered it first.
 --
--- KEYS  1   running        list    jobs this process holds
---       2   processed      string  runs, in total
---       3   processed_day  string  runs on this UTC day
---       4   failed         string  failed runs, in total
---       5   failed_day     string  failed runs on this UTC day
+-- KEYS  1   running        list    rw  jobs this process holds
+--       2   processed      string  rw  runs, in total
+--       3   processed_day  string  rw  runs on this UTC day
+--       4   failed         string  rw  failed runs, in total
+--       5   failed_day     string  rw  failed runs on this UTC day
 -- ARGV  1   raw       the payload exactly as it was fetched
 --       2   ttl       seconds the day's counters are kept
 -- RETURNS   {1 if removed or 0 if this process no longer holds the job, problem with the counters or ""}

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read the entries of several sets that are due, soonest first.
 --
--- KEYS  1.. sets      zset  retry, schedule
+-- KEYS  1.. sets      zset  r   retry, schedule
 -- ARGV  1   now       epoch seconds
 --       2   n         how many entries to read of each set at most
 --       3   bytes     stop once this many bytes of a set are read

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Move one entry of the retry, schedule or dead set to its queue now, unless it is gone or was rescheduled.
 --
--- KEYS  1   entries   zset    retry, schedule or dead
---       2   queues    set     names of every queue
---       3   queue     list    the queue it goes to; the left end is the newest
---       4   crashes   string  how many processes died running this job
+-- KEYS  1   entries   zset    rw  retry, schedule or dead
+--       2   queues    set     rw  names of every queue
+--       3   queue     list    rw  the queue it goes to; the left end is the newest
+--       4   crashes   string  rw  how many processes died running this job
 -- ARGV  1   entry     the entry exactly as it was read
 --       2   score     its score as it was read
 --       3   name      the queue's name

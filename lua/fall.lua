@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- End the heartbeat of a process that was seen to die, and note which jobs it was running.
 --
--- KEYS  1   process   hash  the process
---       2   work      hash  its running jobs by thread
---       3   fallen    set   crash keys of the jobs it was running, and "" always
+-- KEYS  1   process   hash  rw  the process
+--       2   work      hash  rw  its running jobs by thread
+--       3   fallen    set   rw  crash keys of the jobs it was running, and "" always
 -- ARGV  1   ttl       seconds the note is kept
 --       2.. running   "", then a crash key for each running job
 -- RETURNS   1 if there was a heartbeat to end; without one nothing is written: its death is no news

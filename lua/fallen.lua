@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Which jobs was a process running when it was seen to die?
 --
--- KEYS  1   fallen    set   crash keys of the jobs it was running, and "" always
+-- KEYS  1   fallen    set  r   crash keys of the jobs it was running, and "" always
 -- RETURNS   the members; none if nobody saw it die
 -- BOUND     as many members as the process had slots
 -- REPLAY    same

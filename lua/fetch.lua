@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Take the oldest jobs of the first queues that have some into this process's running lists.
 --
--- KEYS  1   owners    hash  who may hold running lists
---       2   paused    set   names of paused queues
---       3.. lists     list  pairs in the order to look: a queue, the running list for it
+-- KEYS  1   owners    hash  r   who may hold running lists
+--       2   paused    set   r   names of paused queues
+--       3.. lists     list  rw  pairs in the order to look: a queue, the running list for it
 -- ARGV  1   owner     this process's field in `owners`
 --       2   n         how many jobs to take at most
 --       3   bytes     stop once this many bytes are taken

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Forget a dead owner whose running lists are empty.
 --
--- KEYS  1   owners    hash  who may hold running lists
---       2   process   hash  the owner's heartbeat
---       3.. running   list  its running lists
+-- KEYS  1   owners    hash  rw  who may hold running lists
+--       2   process   hash  r   the owner's heartbeat
+--       3.. running   list  r   its running lists
 -- ARGV  1   owner     its field in `owners`
 --       2   reaped    the field it has there instead once `recover` has returned jobs of it
 -- RETURNS   1 if it was forgotten, 0 if it beats, holds jobs or was unknown

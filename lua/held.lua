@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read one page of a running list, oldest first, up to a number of bytes, and the list's length.
 --
--- KEYS  1   running   list  jobs a process holds from one queue
+-- KEYS  1   running   list  r   jobs a process holds from one queue
 -- ARGV  1   skip      how many of the oldest to skip
 --       2   n         how many to read at most
 --       3   bytes     stop once this many bytes are read

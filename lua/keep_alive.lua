@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Prolong the heartbeat of a process that is too busy to do it itself; one that is gone stays gone.
 --
--- KEYS  1   process   hash  the process
---       2   work      hash  its running jobs by thread
+-- KEYS  1   process   hash  rw  the process
+--       2   work      hash  rw  its running jobs by thread
 -- ARGV  1   ttl       seconds the heartbeat lasts
 -- RETURNS   1 if it was prolonged, 0 if there was none
 -- BOUND     2 keys

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Take this process off the lists, unless it still holds jobs.
 --
--- KEYS  1   processes  set   identities of the processes
---       2   work       hash  its running jobs by thread
---       3   owners     hash  who may hold running lists
---       4.. running    list  its running lists
+-- KEYS  1   processes  set   rw  identities of the processes
+--       2   work       hash  rw  its running jobs by thread
+--       3   owners     hash  rw  who may hold running lists
+--       4.. running    list  r   its running lists
 -- ARGV  1   identity   HOST:PID:NONCE
 --       2   owner      this process's field in `owners`
 -- RETURNS   0 if it left, else how many running lists still hold jobs; it is listed no more, but stays
@@ -17,6 +17,7 @@
 local processes, work, owners = KEYS[1], KEYS[2], KEYS[3]
 local identity, owner = ARGV[1], ARGV[2]
 
+redis.call("HEXISTS", owners, owner)
 redis.call("SREM", processes, identity)
 redis.call("UNLINK", work)
 local held = redis.call("EXISTS", unpack(KEYS, 4))

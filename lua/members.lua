@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read one page of a set: the queues, the processes, the paused queues.
 --
--- KEYS  1   set       set  queues, processes or paused
+-- KEYS  1   set       set  r   queues, processes or paused
 -- ARGV  1   cursor    0 for the first page
 --       2   size      about how many to read
 -- RETURNS   {the next cursor, "0" at the end, members}

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read one page of those that may hold running lists.
 --
--- KEYS  1   owners    hash  who may hold running lists
+-- KEYS  1   owners    hash  r   who may hold running lists
 -- ARGV  1   cursor    0 for the first page
 --       2   size      about how many to read
 -- RETURNS   {the next cursor, "0" at the end, {owner, entry, …}}

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Pause a queue: no fetch takes from it until `unpause`. Jobs that run go on, and pushes are taken.
 --
--- KEYS  1   paused    set  names of paused queues
+-- KEYS  1   paused    set  rw  names of paused queues
 -- ARGV  1   name      the queue's name
 -- RETURNS   1 if it was not paused before
 -- BOUND     1 member

@@ -1,21 +1,21 @@
 #!lua flags=no-writes
 -- Before a process starts: may its user do all that the scripts do, and has every key the right type?
 --
--- KEYS  1   queues     set     names of every queue
---       2   schedule   zset    jobs that are due later
---       3   retry      zset    jobs waiting for another try
---       4   dead       zset    dead jobs
---       5   processes  set     identities of the processes
---       6   owners     hash    who may hold running lists
---       7   processed  string  runs, in total
---       8   failed     string  failed runs, in total
---       9   process    hash    this process
---       10  signals    list    signals sent to it
---       11  crashes    string  a count of crashes
---       12  paused     set     names of paused queues
---       13  work       hash    its running jobs by thread
---       14  fallen     set     crash keys of jobs whose process died
---       15.. lists     list    queues and running lists
+-- KEYS  1   queues     set     r   names of every queue
+--       2   schedule   zset    r   jobs that are due later
+--       3   retry      zset    r   jobs waiting for another try
+--       4   dead       zset    r   dead jobs
+--       5   processes  set     r   identities of the processes
+--       6   owners     hash    r   who may hold running lists
+--       7   processed  string  r   runs, in total
+--       8   failed     string  r   failed runs, in total
+--       9   process    hash    r   this process
+--       10  signals    list    r   signals sent to it
+--       11  crashes    string  r   a count of crashes
+--       12  paused     set     r   names of paused queues
+--       13  work       hash    r   its running jobs by thread
+--       14  fallen     set     r   crash keys of jobs whose process died
+--       15.. lists     list    r   queues and running lists
 -- RETURNS   pairs: key, the command that its user may not run or the wrong type that it has
 -- BOUND     a few checks for each key
 -- REPLAY    same
@@ -39,7 +39,7 @@ local function need(kind, key, ...)
   end
 end
 
-need("set", queues, {"SADD", "q"})
+need("set", queues, {"SADD", "q"}, {"SCARD"})
 need("zset", schedule, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
 need("zset", retry, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
 need("zset", dead, {"ZADD", "1", "m"}, {"ZCARD"}, {"ZCOUNT", "0", "1"}, {"ZREMRANGEBYRANK", "0", "1"})

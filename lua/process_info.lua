@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read the heartbeats of several processes.
 --
--- KEYS  1.. processes  hash  heartbeats
+-- KEYS  1.. processes  hash  r   heartbeats
 -- RETURNS   for each: {info, concurrency, busy, beat, quiet, rss, rtt_us}, missing ones false
 -- BOUND     100 processes
 -- REPLAY    same

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Move due entries of the retry or schedule set to their queues, unless they are gone or rescheduled.
 --
--- KEYS  1   entries   zset  retry or schedule
---       2   queues    set   names of every queue
---       3.. lists     list  the queues that the entries go to
+-- KEYS  1   entries   zset  rw  retry or schedule
+--       2   queues    set   rw  names of every queue
+--       3.. lists     list  rw  the queues that the entries go to
 -- ARGV  1   now       epoch seconds; an entry with a later score stays
 --       2.. rest      the queues' names in the order of `lists`, then triples: number of the list (0: client
 --                     middleware stopped the job, forget it), the entry exactly as it was read, the
@@ -17,6 +17,7 @@
 local entries, queues = KEYS[1], KEYS[2]
 local now = ARGV[1]
 
+redis.call("SCARD", queues)
 local lists = #KEYS - 2
 local moved, known = {}, {}
 for i = 2 + lists, #ARGV, 3 do

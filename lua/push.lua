@@ -1,8 +1,8 @@
 #!lua
 -- Add jobs to one queue and make the queue known.
 --
--- KEYS  1   queues    set   names of every queue
---       2   queue     list  the queue itself; the left end is the newest
+-- KEYS  1   queues    set   rw  names of every queue
+--       2   queue     list  rw  the queue itself; the left end is the newest
 -- ARGV  1   name      the queue's name, as `queues` holds it
 --       2.. payloads  job payloads, oldest first
 -- RETURNS   the queue's length after the push

@@ -1,8 +1,8 @@
 #!lua flags=no-writes
 -- Read the sizes of several queues and the job that is next in each, up to a number of bytes.
 --
--- KEYS  1   paused    set   names of paused queues
---       2.. queues    list  queues, in the order of `names`
+-- KEYS  1   paused    set   r   names of paused queues
+--       2.. queues    list  r   queues, in the order of `names`
 -- ARGV  1   bytes     stop once this many bytes are read
 --       2.. names     the queues' names
 -- RETURNS   for each: {size, the oldest payload or "", 1 if paused else 0}; the last ones may be missing

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Put running jobs back at the consuming end of their queue: at a shutdown, or when there is no free slot.
 --
--- KEYS  1   running   list  jobs this process holds from the queue
---       2   queue     list  the queue; the right end is taken first
---       3   queues    set   names of every queue
+-- KEYS  1   running   list  rw  jobs this process holds from the queue
+--       2   queue     list  rw  the queue; the right end is taken first
+--       3   queues    set   rw  names of every queue
 -- ARGV  1   name      the queue's name
 --       2.. payloads  the jobs exactly as they were fetched, oldest first
 -- RETURNS   positions in `payloads` of jobs that were gone
@@ -17,6 +17,7 @@ local name = ARGV[1]
 
 -- include lib/put_back.lua
 
+redis.call("LLEN", running)
 redis.call("LLEN", queue)
 redis.call("SADD", queues, name)
 local gone = {}

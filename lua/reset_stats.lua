@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Set totals back to 0.
 --
--- KEYS  1.. totals  string  runs, failed runs
+-- KEYS  1.. totals  string  rw  runs, failed runs
 -- RETURNS   how many were set
 -- BOUND     2 counters
 -- REPLAY    repeats: what was counted in between is forgotten too

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Move a job that failed to the retry set, unless somebody recovered it first.
 --
--- KEYS  1   running        list    jobs this process holds
---       2   retry          zset    jobs waiting for another try, by the time it is due
---       3   processed      string  runs, in total
---       4   processed_day  string  runs on this UTC day
---       5   failed         string  failed runs, in total
---       6   failed_day     string  failed runs on this UTC day
+-- KEYS  1   running        list    rw  jobs this process holds
+--       2   retry          zset    rw  jobs waiting for another try, by the time it is due
+--       3   processed      string  rw  runs, in total
+--       4   processed_day  string  rw  runs on this UTC day
+--       5   failed         string  rw  failed runs, in total
+--       6   failed_day     string  rw  failed runs on this UTC day
 -- ARGV  1   raw       the payload exactly as it was fetched
 --       2   payload   the payload to store, with its error fields
 --       3   due       epoch seconds of the next try

@@ -1,7 +1,7 @@
 #!lua
 -- Add jobs that are due later.
 --
--- KEYS  1   schedule  zset  payloads by the time they are due
+-- KEYS  1   schedule  zset  rw  payloads by the time they are due
 -- ARGV  1.. entries   pairs: epoch seconds, payload
 -- RETURNS   how many entries were new
 -- BOUND     100 entries, 8 MB or one larger entry (the client cuts larger pushes); 1 MB takes the server some 4 ms

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Send a signal to a process; it takes one each beat, in the order they were sent.
 --
--- KEYS  1   signals   list  signals sent to it
+-- KEYS  1   signals   list  rw  signals sent to it
 -- ARGV  1   signal    TSTP (quiet), TERM (stop) or TTIN (dump threads)
 -- RETURNS   how many signals wait
 -- BOUND     1 signal

@@ -1,12 +1,12 @@
 #!lua flags=no-writes
 -- Read the counters and the sizes of the sets.
 --
--- KEYS  1   processed  string  runs, in total
---       2   failed     string  failed runs, in total
---       3   schedule   zset    jobs that are due later
---       4   retry      zset    jobs waiting for another try
---       5   dead       zset    dead jobs
---       6   processes  set     identities of the processes
+-- KEYS  1   processed  string  r   runs, in total
+--       2   failed     string  r   failed runs, in total
+--       3   schedule   zset    r   jobs that are due later
+--       4   retry      zset    r   jobs waiting for another try
+--       5   dead       zset    r   dead jobs
+--       6   processes  set     r   identities of the processes
 -- RETURNS   {processed, failed, size of schedule, of retry, of dead, number of processes}
 -- BOUND     6 reads
 -- REPLAY    same

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Let a paused queue go on.
 --
--- KEYS  1   paused    set  names of paused queues
+-- KEYS  1   paused    set  rw  names of paused queues
 -- ARGV  1   name      the queue's name
 -- RETURNS   1 if it was paused
 -- BOUND     1 member

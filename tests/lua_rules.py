@@ -68,6 +68,17 @@ TAILS: Mapping[str, str] = {
 }
 """Scripts that unpack more than a slice of 1000, and what bounds it."""
 
+_SETTLED = "an acknowledged job is over, whether the call comes to its end or not; sent again, it goes on"
+_FIRST = "the heartbeat comes first: without it others take this process for dead, whatever is wrong"
+_KNOWN = "until then the queue's name was written and the right to fetch taken, and no job has moved"
+LATE: Mapping[tuple[str, str], str] = {
+    ("ack", "running"): _SETTLED,
+    ("ack_and_fetch", "lists"): _SETTLED,
+    **{("beat", key): _FIRST for key in ("processes", "running", "owners", "signals")},
+    **{("recover", key): _KNOWN for key in ("owners", "running")},
+}
+"""Scripts and keys on which a command may fail after a write, and why no job is lost by it."""
+
 Rule = Callable[[str, str], list[str]]
 
 
