@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import shutil
 import signal
@@ -82,6 +83,7 @@ class Server:
         self.socket = self.directory / "s"
         self.log = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._ear: subprocess.Popen[bytes] | None = None
         self._start_on_a_free_port()
 
     # -- where it is --------------------------------------------------------------------
@@ -170,6 +172,21 @@ class Server:
         except AssertionError as error:
             self.kill()
             raise AssertionError(f"{error}\n{self._log_tail()}") from None
+        if folder := os.environ.get("SIDEKIQ_LUA_TEST_MONITOR"):
+            self._monitor(Path(folder))
+
+    def _monitor(self, folder: Path) -> None:
+        """Write down in `folder` all that this server does, for `tools/audit suite`.
+
+        By a process of its own, since a busy test would let the server's buffer overflow.
+        """
+        with (folder / f"{self.directory.name}-{self.pid}").open("wb") as log:
+            ear = socket.create_connection(("127.0.0.1", self.port))
+            if password := self.options.get("requirepass"):
+                ear.sendall(f"*2\r\n$4\r\nAUTH\r\n${len(str(password))}\r\n{password}\r\n".encode())
+            ear.sendall(b"MONITOR\r\n")
+            self._ear = subprocess.Popen(["cat"], stdin=ear, stdout=log, start_new_session=True)
+            ear.close()
 
     def _config(self) -> str:
         lines = [
@@ -209,6 +226,8 @@ class Server:
             process.kill()
             process.wait()
             raise AssertionError(f"{self._binary} did not end on {how.name}\n{self._log_tail()}") from None
+        if self._ear is not None:
+            self._ear.wait(_START_TIMEOUT_S)
         self.socket.unlink(missing_ok=True)
 
     def _log_tail(self) -> str:

@@ -1,0 +1,34 @@
+"""For each script whose REPLAY is `repeats`: what comes between two runs, and what the second one then does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from keyspace import RUNNING, RUNNING_LOW, job
+
+
+class Repeat(NamedTuple):
+    """`between` is added after the first run; `second` is what the second run leaves at these keys.
+
+    None: no such key.
+    """
+
+    between: Mapping[str, Any]
+    second: Mapping[str, Any]
+
+
+REPEATS: Mapping[str, Repeat] = {
+    "ack_and_fetch": Repeat(
+        {"queue:low": [job(14), job(15)]},
+        {"queue:low": None, RUNNING_LOW: [job(14), job(15), job(13), job(4)], "stat:processed": "1"},
+    ),
+    "beat": Repeat({}, {"host:1:aaaa-signals": None}),
+    "clear_queue": Repeat({"queue:default": [job(41)]}, {"queue:default": None}),
+    "clear_set": Repeat({"dead": [(job(41), 1.0)]}, {"dead": None}),
+    "delete_job": Repeat({"queue:default": [job(11)]}, {"queue:default": [job(12)]}),
+    "fetch": Repeat({}, {"queue:low": None, RUNNING_LOW: [job(13)], RUNNING: [job(12), job(11)]}),
+    "push": Repeat({}, {"queue:default": [job(32), job(31)] * 2 + [job(12), job(11)]}),
+    "reset_stats": Repeat({"stat:processed": "7"}, {"stat:processed": "0"}),
+    "signal": Repeat({}, {"host:1:aaaa-signals": [b"TERM", b"TERM"]}),
+}
