@@ -92,8 +92,9 @@ class Parameter(NamedTuple):
 
 _PARAMETER = re.compile(r"-- (KEYS|ARGV|    )  (\d+)(\.\.)? +(\w+)  +(\S.*)")
 _FIELD = re.compile(r"-- ([A-Z]+) +(\S.*)")
-_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[A-Za-z_]\w*|\d+(?:\.\d+)?|\.\.\.|\.\.|[=~<>]=|\S')
-_CALL = re.compile(r"redis\.p?call\(\s*([^,)]+)(?:,\s*([^,)]+))?([^\n]*)")
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[A-Za-z_]\w*|\d+(?:\.\d+)?|\.\.\.|\.\.|\[\[|[=~<>]=|\S')
+# It looks ahead only, so a call among another's arguments is found too.
+_CALL = re.compile(r"redis\.p?call\((?=\s*([^,)]+)(?:,\s*([^,)]+))?([^\n]*))")
 
 
 def header(text: str) -> list[str]:

@@ -52,7 +52,9 @@ def _of_class(top: ast.ClassDef, scripts: Collection[str]) -> Iterator[tuple[str
 
 def _named(tree: ast.AST, scripts: Collection[str]) -> Iterator[str]:
     """Scripts whose names stand here: `library()["name"]`, or keys of a dict beside `library()[variable]`."""
-    subscripts = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and _is_library(node.value)]
+    subscripts = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and _is_library(node.value)
+    ]
     words: list[ast.expr | None] = [node.slice for node in subscripts]
     if any(not isinstance(word, ast.Constant) for word in words):
         words += [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]

@@ -69,13 +69,23 @@ def luacheck(*, ci: bool = False) -> list[Finding]:
     """The scripts as Redis gets them; line numbers are those that tools/luacat prints."""
     if not shutil.which("luacheck"):
         if ci:
-            return [Finding("luacheck", "luacheck", "it is not installed; on Debian: apt-get install lua-check")]
+            return [
+                Finding("luacheck", "luacheck", "it is not installed; on Debian: apt-get install lua-check")
+            ]
         print("luacheck is not installed, so the scripts were not linted (Debian: lua-check)")
         return []
     with tempfile.TemporaryDirectory() as folder:
         for script in library().values():
             (Path(folder) / f"{script.name}.lua").write_text(script.text, "utf-8")
-        words = ["luacheck", "--no-color", "--formatter", "plain", "--config", str(ROOT / ".luacheckrc"), folder]
+        words = [
+            "luacheck",
+            "--no-color",
+            "--formatter",
+            "plain",
+            "--config",
+            str(ROOT / ".luacheckrc"),
+            folder,
+        ]
         ended = subprocess.run(words, capture_output=True, text=True, check=False)
     found = []
     for line in ended.stdout.splitlines():
@@ -83,7 +93,9 @@ def luacheck(*, ci: bool = False) -> list[Finding]:
         script = library()[file.removesuffix(".lua")]
         found.append(Finding(f"lua/{script.origins[int(number) - 1]}", "luacheck", message.strip()))
     if ended.returncode and not found:
-        found.append(Finding("luacheck", "luacheck", ended.stderr.strip() or f"ended with {ended.returncode}"))
+        found.append(
+            Finding("luacheck", "luacheck", ended.stderr.strip() or f"ended with {ended.returncode}")
+        )
     return found
 
 
@@ -130,10 +142,14 @@ def traced(kind: str) -> list[Finding]:
             return found
         text = trace.written(server, recorded)
     published = TRACE.read_text("utf-8") if TRACE.exists() else ""
-    print(f"{len(recorded)} scripts traced on {kind}: {sum(len(ran.inner) for ran in recorded.values())} commands")
+    print(
+        f"{len(recorded)} scripts traced on {kind}: {sum(len(ran.inner) for ran in recorded.values())} commands"
+    )
     if text == published:
         return []
-    lines = difflib.unified_diff(published.splitlines(), text.splitlines(), "docs/trace.md", kind, "", "", 0, "")
+    lines = difflib.unified_diff(
+        published.splitlines(), text.splitlines(), "docs/trace.md", kind, "", "", 0, ""
+    )
     return [Finding("docs/trace.md", f"trace on {kind}", "run `tools/audit trace`:\n" + "\n".join(lines))]
 
 

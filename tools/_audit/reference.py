@@ -116,9 +116,7 @@ def redis_names(contract: Contract) -> dict[str, list[str]]:
 def halfway(subject: rules.Subject) -> str:
     """What is there if one of its commands fails, and what to do after a lost reply."""
     writes = [touch for touch in subject.flow.touches if touch.writes]
-    steps = [
-        f"{touch.command} {touch.parameter}{'' if touch.raises else '*'}" for touch in writes
-    ]
+    steps = [f"{touch.command} {touch.parameter}{'' if touch.raises else '*'}" for touch in writes]
     steps = [step for step, _ in groupby(steps)]
     if not steps:
         return "Nothing is written; after a lost reply ask again."
@@ -210,7 +208,9 @@ def write() -> list[Path]:
 def unknown_keys() -> list[rules.Finding]:
     """Keys of the cases that `store/keys.py` does not spell, or spells without saying what they are."""
     found = [
-        rules.Finding("sidekiq_lua/store/keys.py", "key_names", f"{key.pattern} needs a type and a description")
+        rules.Finding(
+            "sidekiq_lua/store/keys.py", "key_names", f"{key.pattern} needs a type and a description"
+        )
         for key in key_names()
         if not re.fullmatch(r"(string|list|set|zset|hash)( .*)?", key.kind) or not key.meaning
     ]
@@ -218,6 +218,8 @@ def unknown_keys() -> list[rules.Finding]:
         for key in map(str, case.call.keys):
             if not name_of(key):
                 found.append(
-                    rules.Finding(f"lua/{name}.lua", "key_names", f"{key} is not one of store/keys.py's names")
+                    rules.Finding(
+                        f"lua/{name}.lua", "key_names", f"{key} is not one of store/keys.py's names"
+                    )
                 )
     return found

@@ -28,7 +28,18 @@ VARIABLE = "SIDEKIQ_LUA_TEST_MONITOR"
 def run(paths: Sequence[str] = SUITES) -> tuple[list[Finding], Counter[str]]:
     """The findings, and how often each script was called."""
     with tempfile.TemporaryDirectory(prefix="audit-") as folder:
-        words = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "auto",
+            "--maxprocesses",
+            "4",
+            "--dist",
+            "loadgroup",
+        ]
         ended = subprocess.run([*words, *paths], cwd=ROOT, env={**os.environ, VARIABLE: folder}, check=False)
         found, called = read(sorted(Path(folder).iterdir()))
     if ended.returncode:

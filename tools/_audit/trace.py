@@ -68,7 +68,9 @@ def problems(server: Server, recorded: Mapping[str, Ran]) -> list[str]:
     with server.client() as client:
         flags = KeyFlags(client)
         return [
-            problem for name, ran in recorded.items() for problem in checks.problems(ran, contracts()[name], flags)
+            problem
+            for name, ran in recorded.items()
+            for problem in checks.problems(ran, contracts()[name], flags)
         ]
 
 
