@@ -1,4 +1,4 @@
--- Redis runs Lua 5.1 with its own few globals. tools/check lints the scripts as
+-- Redis runs Lua 5.1 with its own few globals. tools/audit lints the scripts as
 -- Redis gets them, with their includes in place.
 std = "lua51"
 read_globals = { "redis", "cmsgpack", "struct", "bit" }

@@ -7,6 +7,7 @@ are not declared.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,10 @@ TAG = "{shard-1}:"
 @pytest.fixture(scope="module")
 def node() -> Iterator[tuple[redis_py.Redis, Transport]]:
     """A cluster of one node, and a transport to it."""
-    import os
-
     kind = os.environ.get("SIDEKIQ_LUA_TEST_SERVER") or None
     with Server(kind, {"cluster-enabled": "yes"}) as server, server.client() as client:
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        wait_until(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER INFO"), what="the cluster")
+        wait_until(lambda: client.cluster("info")["cluster_state"] == "ok", what="the cluster")
         transport = Transport(Endpoint(server.url))
         yield client, transport
         transport.close()

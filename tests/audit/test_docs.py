@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,6 @@ def test_a_key_has_a_name(key: str, pattern: str) -> None:
 
 def test_the_questions_name_scripts_that_are_there() -> None:
     """lua/QUESTIONS.md: twenty questions that lua/ alone answers."""
-    import re
-
     text = (reference.ROOT / "lua" / "QUESTIONS.md").read_text("utf-8")
     numbers = [int(n) for n in re.findall(r"^## (\d+)\. ", text, re.M)]
     assert numbers == list(range(1, 21))

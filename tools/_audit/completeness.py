@@ -7,6 +7,7 @@ from pathlib import Path
 
 from audit.repeats import REPEATS
 from script_cases import CASES
+
 from sidekiq_lua.store.scripts import library
 
 from . import callers

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sidekiq_lua.store.contract import Contract
 from tree_sitter import Node
+
+from sidekiq_lua.store.contract import Contract
 
 from . import commands
 from .tree import arguments, every, line, literal, parts, redis_call, text

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from servers import KINDS, NoServer, Server, binary
+
 from sidekiq_lua.store.contract import parse
 from sidekiq_lua.store.scripts import library, script_dir
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
+
 from sidekiq_lua.store.scripts import Script
 
 _LINE = re.compile(rb'^\+?[\d.]+ \[\d+ (\S+)\] "([^"]+)"(.*?)\r?\n?$', re.S)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lua_rules
 from script_cases import CASES
+
 from sidekiq_lua.store.contract import Contract, Parameter
 from sidekiq_lua.store.scripts import library, script_dir
 
@@ -20,7 +21,7 @@ README = ROOT / "lua" / "README.md"
 SCRIPTS = ROOT / "docs" / "scripts.md"
 BEGIN = "<!-- From here to the end: written by `tools/audit docs`; edit the headers instead. -->"
 
-INTRODUCTION = f"""\
+INTRODUCTION = """\
 <!-- Written by `tools/audit docs` from the headers under lua/; edit those instead. -->
 
 # The scripts

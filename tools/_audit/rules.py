@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lua_rules as text_rules
+from tree_sitter import Node
+
 from sidekiq_lua.store.contract import Contract, parse
 from sidekiq_lua.store.scripts import Script, read
-from tree_sitter import Node
 
 from . import commands
 from .flow import Flow

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from servers import Server
+
 from sidekiq_lua.store.contract import contracts
 from sidekiq_lua.store.scripts import library
 

@@ -10,6 +10,7 @@ from typing import Any
 import keyspace
 from script_cases import CASES, Case
 from servers import Server
+
 from sidekiq_lua.store import Endpoint, Transport
 from sidekiq_lua.store.contract import Contract, contracts
 from sidekiq_lua.store.scripts import library
