@@ -1,4 +1,4 @@
-"""For each script whose REPLAY is `repeats`: what comes between two runs, and what the second one then does."""
+"""For each script whose REPLAY is `repeats`: what comes between two runs, and what the second one does."""
 
 from __future__ import annotations
 

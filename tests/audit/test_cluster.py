@@ -1,7 +1,7 @@
-"""Under a hash-tagged prefix every script runs on a cluster-enabled server, in one slot, as it does elsewhere.
+"""Under a hash-tagged prefix every script runs on a cluster-enabled server, in one slot, as elsewhere.
 
-One node that has all slots refuses what a larger cluster does: keys of several slots, and in scripts keys that
-are not declared.
+One node that has all slots refuses what a larger cluster does: keys of several slots, and in scripts keys
+that are not declared.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def test_a_key_that_is_not_declared_is_refused(
     node: tuple[redis_py.Redis, Transport], tmp_path: Path
 ) -> None:
     header = "".join(f"-- {field:9} 1\n" for field in ("RETURNS", "BOUND", "REPLAY", "ROLES", "INVARIANT"))
-    text = f'#!lua\n-- Planted.\n--\n-- KEYS  1   list  list  r  a list\n{header}redis.call("GET", "elsewhere")\n'
+    keys = "-- Planted.\n--\n-- KEYS  1   list  list  r  a list\n"
+    text = f'#!lua\n{keys}{header}redis.call("GET", "elsewhere")\n'
     (tmp_path / "planted.lua").write_text(text, "utf-8")
 
     with pytest.raises(RedisError, match=r"do not hash to the same slot|undeclared|non local"):

@@ -1,4 +1,4 @@
-"""Each script run twice with the same arguments does what its REPLAY says, whichever of two versions ran first."""
+"""Each script run twice does what its REPLAY says, whichever of two releases ran first."""
 
 from __future__ import annotations
 

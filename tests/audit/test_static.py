@@ -1,4 +1,4 @@
-"""Each rule of the static gate refuses the bad scripts of bad/ that are named after it; the real ones pass."""
+"""Each rule of the static gate refuses the scripts of bad/ that are named after it; the real ones pass."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_the_script_they_are_made_of_passes(tmp_path: Path) -> None:
 def test_a_finding_names_file_line_and_rule() -> None:
     (found,) = rules.script("no_late_failure__unseen_target", BAD)
     assert str(found) == (
-        "lua/no_late_failure__unseen_target.lua:20: [no_late_failure] LPUSH may fail on target after LREM in line 19: "
-        "look at the key before the first write, or use redis.pcall"
+        "lua/no_late_failure__unseen_target.lua:20: [no_late_failure] LPUSH may fail on target after LREM in "
+        "line 19: look at the key before the first write, or use redis.pcall"
     )
 
 

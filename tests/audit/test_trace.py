@@ -1,4 +1,4 @@
-"""What scripts do on a real server agrees with their headers and with docs/trace.md; planted faults are found."""
+"""What scripts do on a real server agrees with their headers and docs/trace.md; planted faults are found."""
 
 from __future__ import annotations
 

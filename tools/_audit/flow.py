@@ -314,8 +314,8 @@ class Flow:
             self._complain(
                 node,
                 "late",
-                f"{command} may fail on {ref.parameter} after {state.wrote}: look at the key before the first "
-                "write, or use redis.pcall",
+                f"{command} may fail on {ref.parameter} after {state.wrote}: look at the key before the "
+                "first write, or use redis.pcall",
                 ref.parameter,
             )
         if kind != commands.ANY or command in {"DEL", "UNLINK"}:

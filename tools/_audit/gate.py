@@ -143,9 +143,8 @@ def traced(kind: str) -> list[Finding]:
             return found
         text = trace.written(server, recorded)
     published = TRACE.read_text("utf-8") if TRACE.exists() else ""
-    print(
-        f"{len(recorded)} scripts traced on {kind}: {sum(len(ran.inner) for ran in recorded.values())} commands"
-    )
+    commands = sum(len(ran.inner) for ran in recorded.values())
+    print(f"{len(recorded)} scripts traced on {kind}: {commands} commands")
     if text == published:
         return []
     lines = difflib.unified_diff(

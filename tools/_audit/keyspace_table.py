@@ -1,4 +1,4 @@
-"""Every Redis key as `store/keys.py` spells and describes it, and which one a script's parameter stands for."""
+"""Every Redis key as `store/keys.py` spells and describes it, and which one a parameter stands for."""
 
 from __future__ import annotations
 

@@ -21,23 +21,7 @@ README = ROOT / "lua" / "README.md"
 SCRIPTS = ROOT / "docs" / "scripts.md"
 BEGIN = "<!-- From here to the end: written by `tools/audit docs`; edit the headers instead. -->"
 
-INTRODUCTION = """\
-<!-- Written by `tools/audit docs` from the headers under lua/; edit those instead. -->
-
-# The scripts
-
-One section for each script of `lua/`, from its header and its code. [trace.md](trace.md) shows what each runs on a real
-server; [lua/README.md](../lua/README.md) has the picture of a job's life and the rules.
-
-**Access.** `r`: the key is only read. `rw`: it is written, and may be read. No script touches a key that is not in KEYS.
-
-**Killed half-way.** Redis runs a script alone and to its end. A client that dies, or loses the reply, finds it run as a
-whole or not at all. A server that dies keeps a script's writes together in its append-only file, so after a restart
-either all of them are there or none. What remains is a command that fails inside a script, which Redis does not roll
-back: so every script looks first, then inserts, then removes, and counts last. Each section names its writes in
-their order, with `*` behind those whose failure ends nothing (`redis.pcall`). That no other command can fail after the
-first write, of a key of a wrong type, is checked by `tools/audit`; exceptions are named.
-"""
+INTRODUCTION = (Path(__file__).parent / "scripts.md").read_text("utf-8")
 
 
 def subjects() -> list[rules.Subject]:
@@ -81,8 +65,8 @@ def _section(subject: rules.Subject, called: Mapping[str, list[str]]) -> str:
 def _parameters(contract: Contract) -> list[str]:
     names = redis_names(contract)
     rows = [
-        f"| KEYS {key.position} | `{key.name}` | {key.kind} | {key.access} | {_cell(_joined(names[key.name]))} "
-        f"| {_cell(key.meaning)} |"
+        f"| KEYS {key.position} | `{key.name}` | {key.kind} | {key.access} "
+        f"| {_cell(_joined(names[key.name]))} | {_cell(key.meaning)} |"
         for key in contract.keys
     ]
     rows += [
@@ -155,8 +139,9 @@ def _key_table() -> str:
                     into.append(subject.script.name)
     lines = [
         "## Every key\n",
-        "Spelled by `sidekiq_lua/store/keys.py` alone. Who touches it: after the calls of `tests/script_cases.py`; a "
-        "script\nwhose key may be one of several, such as `entries`, stands at the one that is used there.\n",
+        "Spelled by `sidekiq_lua/store/keys.py` alone. Who touches it: after the calls of "
+        "`tests/script_cases.py`; a script\nwhose key may be one of several, such as `entries`, stands at the "
+        "one that is used there.\n",
         "| key | type | what | written by | only read by |",
         "|---|---|---|---|---|",
     ]
@@ -171,8 +156,8 @@ def _key_table() -> str:
 def _script_table() -> str:
     lines = [
         "## Every script\n",
-        "`[r]` behind a key: it is only read; the others are written. `…`: one or more. Their arguments, replies and "
-        "callers:\n[docs/scripts.md](../docs/scripts.md).\n",
+        "`[r]` behind a key: it is only read; the others are written. `…`: one or more. Their arguments, "
+        "replies and callers:\n[docs/scripts.md](../docs/scripts.md).\n",
         "| script | what it does | keys | cost | run twice | roles |",
         "|---|---|---|---|---|---|",
     ]
@@ -180,8 +165,8 @@ def _script_table() -> str:
         c = subject.contract
         keys = ", ".join(_short(key) for key in c.keys)
         lines.append(
-            f"| [{c.name}]({c.name}.lua) | {_cell(c.summary)} | {keys} | {_cell(c.bound)} | {_cell(c.replay)} "
-            f"| {', '.join(c.roles)} |"
+            f"| [{c.name}]({c.name}.lua) | {_cell(c.summary)} | {keys} | {_cell(c.bound)} "
+            f"| {_cell(c.replay)} | {', '.join(c.roles)} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from servers import Server
@@ -67,6 +67,6 @@ def read(logs: Sequence[Path]) -> tuple[list[Finding], Counter[str]]:
     return list(found), called
 
 
-def _whole(lines: object) -> object:
+def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Without a last line that a killed server cut short, and the +OK at the start."""
-    return (line for line in lines if line.endswith(b"\n") and line != b"+OK\r\n")  # type: ignore[attr-defined]
+    return (line for line in lines if line.endswith(b"\n") and line != b"+OK\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import keyspace
@@ -20,16 +21,7 @@ from .monitor import KeyFlags, Ran, calls, words
 
 _END = b"end-of-case"
 
-INTRODUCTION = """\
-# Trace: every script as these commands on these keys
-
-This file is written by `tools/audit trace`: each script is called once on the small keyspace of
-`tests/script_cases.py`, on a real server under MONITOR. CI does it again on Redis and on Valkey, and fails if one
-line differs, if a key was touched that is not in KEYS, or if a key was written that the header declares `r`.
-
-`r` reads, `w` writes, as `COMMAND GETKEYSANDFLAGS` of the server says. The name at the end of a line is the key's name
-in the script's header; [scripts.md](scripts.md) says what it is. `×3`: the same line three times in a row.
-"""
+INTRODUCTION = (Path(__file__).parent / "trace.md").read_text("utf-8")
 
 
 def record(server: Server, cases: Mapping[str, Case] | None = None) -> Iterator[tuple[str, Ran]]:
