@@ -1,10 +1,10 @@
 #!lua
 -- Add what ran to the metrics of its minute and its ten minutes, and to the histogram of each class.
 --
--- KEYS  1   done        string  the number of this process's last flush
---       2   minute      hash    CLASS|p, CLASS|f and CLASS|ms of one minute
---       3   ten         hash    the same of ten minutes
---       4.. histograms  string  26 counters of 16 bits: how long the jobs of one class ran in one minute
+-- KEYS  1   done        string  rw  the number of this process's last flush
+--       2   minute      hash    rw  CLASS|p, CLASS|f and CLASS|ms of one minute
+--       3   ten         hash    rw  the same of ten minutes
+--       4.. histograms  string  rw  26 counters of 16 bits: how long the jobs of one class ran in one minute
 -- ARGV  1   number      of this flush
 --       2   short       seconds for which a minute is kept
 --       3   long        seconds for which ten minutes are kept, and `done`

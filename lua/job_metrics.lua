@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read the metrics of one class over several minutes, or over several times of ten minutes.
 --
--- KEYS  1.. places  hash  the metrics of each time; where `pairs` is 1, each with the class's histogram behind it
+-- KEYS  1.. places  hash/string  r   the metrics of each time; where `pairs` is 1, each with the class's histogram behind it
 -- ARGV  1   pairs   1: each hash has a histogram behind it, a string; 0: there are hashes alone
 --       2   runs    the field CLASS|p
 --       3   failed  the field CLASS|f

@@ -1,8 +1,8 @@
 #!lua
 -- Mark a deploy at its minute, unless it was marked in the last minute or the minute has a mark.
 --
--- KEYS  1   lock      string  the label is marked already
---       2   marks     hash    the day's marks: label by minute
+-- KEYS  1   lock      string  rw  the label is marked already
+--       2   marks     hash    rw  the day's marks: label by minute
 -- ARGV  1   stamp     the minute, as ISO 8601
 --       2   label     what was deployed
 --       3   lock_ttl  seconds for which the same label is not marked again

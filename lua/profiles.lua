@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- List profiles that are kept, those that end last first.
 --
--- KEYS  1   profiles  zset  names of profiles by the time of their end
+-- KEYS  1   profiles  zset  r   names of profiles by the time of their end
 -- ARGV  1   now       epoch seconds; those that ended before are left out
 --       2   offset    how many to leave out
 --       3   n         how many to read

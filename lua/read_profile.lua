@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read fields of several profiles.
 --
--- KEYS  1.. hashes  hash  profiles
+-- KEYS  1.. hashes  hash  r   profiles
 -- ARGV  1.. fields  what to read of each; `data` is read of one profile a call
 -- RETURNS   for each: the values, in the order of `fields`
 -- BOUND     100 profiles of a few fields, or 1 of 1 MB

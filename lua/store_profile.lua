@@ -1,8 +1,8 @@
 #!lua
 -- Keep the profile of one run of a job, and forget those that are over.
 --
--- KEYS  1   profiles  zset  names of profiles by the time of their end
---       2   profile   hash  this one
+-- KEYS  1   profiles  zset  rw  names of profiles by the time of their end
+--       2   profile   hash  rw  this one
 -- ARGV  1   name      TOKEN-JID
 --       2   now       epoch seconds; what ended before is forgotten
 --       3   ending    epoch seconds at which this one ends

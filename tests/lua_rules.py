@@ -87,7 +87,7 @@ class Parameter(NamedTuple):
     number: int
     open_ended: bool
     name: str
-    kind: str  # the type of a key, "" for an argument
+    kind: str  # the type of a key, or types as in "hash/string"; "" for an argument
 
 
 _PARAMETER = re.compile(r"-- (KEYS|ARGV|    )  (\d+)(\.\.)? +(\w+)  +(\S.*)")
@@ -180,7 +180,9 @@ def numbering(text: str, name: str) -> list[str]:
             f"{p.name} takes all that follow, but is not the last" for p in mine[:-1] if p.open_ended
         ]
     complaints += [
-        f"{p.name} has the unknown type {p.kind!r}" for p in found if p.kind and p.kind not in KNOWN_TYPES
+        f"{p.name} has the unknown type {p.kind!r}"
+        for p in found
+        if p.kind and not KNOWN_TYPES.issuperset(p.kind.split("/"))
     ]
     names = [p.name for p in found]
     complaints += [f"{n} is there twice" for n in sorted({n for n in names if names.count(n) > 1})]

@@ -18,14 +18,18 @@ Table = Literal["KEYS", "ARGV"]
 
 FIELDS = ("RETURNS", "BOUND", "REPLAY", "ROLES", "INVARIANT")
 _PARAMETER = re.compile(r"-- (KEYS|ARGV|    )  (\d+)(\.\.)? +(\w+) +(\S.*)")
-_KEY = re.compile(r"(string|list|set|zset|hash|stream) +(rw|r) +(\S.*)")
+_TYPE = "(?:string|list|set|zset|hash|stream)"
+_KEY = re.compile(rf"({_TYPE}(?:/{_TYPE})*) +(rw|r) +(\S.*)")
 _FIELD = re.compile(r"-- ([A-Z]+) +(\S.*)")
 _MORE = re.compile(r"-- {6,}(\S.*)")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One position of KEYS or ARGV, or all from there on. `kind` and `access` are those of a key."""
+    """One position of KEYS or ARGV, or all from there on.
+
+    `kind` and `access` are those of a key; where `n..` has keys of two types, `kind` is "hash/string".
+    """
 
     table: Table
     number: int

@@ -97,6 +97,15 @@ def test_fix_writes_r_and_rw_and_keeps_the_columns() -> None:
     assert fix.with_access(mended, {"source": "r", "target": "rw"}) == mended
 
 
+def test_a_list_may_have_keys_of_two_types() -> None:
+    two = GOOD.replace("source   list    rw", "source   list/hash    rw")
+    assert parse("two", two).keys[0].kind == "list/hash"
+    assert fix.with_access(two, {"source": "r", "target": "rw"}).splitlines()[3:5] == [
+        "-- KEYS  1   source   list/hash  r   where it is",
+        "--       2   target   list       rw  where it goes",
+    ]
+
+
 def test_fix_finds_nothing_to_mend_here() -> None:
     assert gate.mend() == []
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-_KEY = re.compile(
-    r"(-- (?:KEYS|    )  \d+(?:\.\.)? +(\w+) +)(string|list|set|zset|hash|stream)( +)((?:rw|r) +)?(\S.*)"
-)
+_TYPE = "(?:string|list|set|zset|hash|stream)"
+_KEY = re.compile(rf"(-- (?:KEYS|    )  \d+(?:\.\.)? +(\w+) +)({_TYPE}(?:/{_TYPE})*)( +)((?:rw|r) +)?(\S.*)")
 
 
 def with_access(text: str, access: Mapping[str, str]) -> str:

@@ -38,7 +38,7 @@ def key_names() -> tuple[KeyName, ...]:
         if name.startswith("_"):
             continue
         described = " ".join((inspect.getdoc(method) or "").partition("\n\n")[0].split())
-        kind, _, meaning = described.partition(": ")
+        kind, _, meaning = re.sub(r",? `[^` ]*[:|-][^` ]*`", "", described).partition(": ")
         found.append(KeyName(name, _pattern(method, described), kind.lower(), meaning.rstrip(".")))
     return tuple(sorted(found, key=lambda key: (not key.pattern[0].islower(), key.pattern)))
 
@@ -51,11 +51,17 @@ def _pattern(method: Callable[..., str], described: str) -> str:
     return method(Keys(), *words)
 
 
-def name_of(key: str, parameter: str = "") -> str:
-    """The pattern of a key; of several that fit, the one that says most, or is called like the parameter."""
+def name_of(key: str, parameter: str = "", meaning: str = "") -> str:
+    """The pattern of a key; of several that fit, the one that says most, or sounds like the parameter."""
+    said = _stems(meaning)
 
-    def rank(name: KeyName) -> tuple[int, bool]:
-        return len(re.sub("[A-Z]", "", name.pattern)), name.name == parameter
+    def rank(name: KeyName) -> tuple[int, bool, int]:
+        letters = len(re.sub("[A-Z]", "", name.pattern))
+        return letters, name.name == parameter, len(said & _stems(f"{name.name} {name.meaning}"))
 
     fitting = [name for name in key_names() if name.fits(key)]
     return max(fitting, key=rank).pattern if fitting else ""
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:6] for word in re.findall(r"[a-z]{5,}", text.lower())}

@@ -92,7 +92,9 @@ def redis_names(contract: Contract) -> dict[str, list[str]]:
     for position, key in enumerate(case.call.keys if case else (), 1):
         parameter = contract.key(position)
         assert parameter, f"tests/script_cases.py gives {contract.name} more keys than it declares"
-        pattern = name_of(key.decode() if isinstance(key, bytes) else str(key), parameter.name)
+        pattern = name_of(
+            key.decode() if isinstance(key, bytes) else str(key), parameter.name, parameter.meaning
+        )
         if pattern and pattern not in found[parameter.name]:
             found[parameter.name].append(pattern)
     return found
@@ -140,8 +142,8 @@ def _key_table() -> str:
     lines = [
         "## Every key\n",
         "Spelled by `sidekiq_lua/store/keys.py` alone. Who touches it: after the calls of "
-        "`tests/script_cases.py`; a script\nwhose key may be one of several, such as `entries`, stands at the "
-        "one that is used there.\n",
+        "`tests/script_cases.py`; a script\nwhose key may be one of several, such as `entries`, stands at "
+        "the one that is used there.\n",
         "| key | type | what | written by | only read by |",
         "|---|---|---|---|---|",
     ]

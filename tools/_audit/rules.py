@@ -188,7 +188,7 @@ def key_types(subject: Subject) -> Iterator[Finding]:
     """A command is for keys of the type that the header declares."""
     for touch in subject.flow.touches:
         key = next(k for k in subject.contract.keys if k.name == touch.parameter)
-        if touch.kind not in {commands.ANY, key.kind}:
+        if touch.kind not in {commands.ANY, *key.kind.split("/")}:
             yield Finding(
                 subject.at(touch.line),
                 "key_types",

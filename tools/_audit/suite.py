@@ -22,7 +22,7 @@ from . import checks, monitor
 from .rules import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = ("tests/store", "tests/journeys")
+SUITES = ("tests/store", "tests/journeys", "tests/worker", "tests/lua")
 VARIABLE = "SIDEKIQ_LUA_TEST_MONITOR"
 
 
