@@ -181,10 +181,15 @@ class Server:
         By a process of its own, since a busy test would let the server's buffer overflow.
         """
         with (folder / f"{self.directory.name}-{self.pid}").open("wb") as log:
-            ear = socket.create_connection(("127.0.0.1", self.port))
+            ear = socket.create_connection(("127.0.0.1", self.port), _START_TIMEOUT_S)
+            requests = ["MONITOR"]
             if password := self.options.get("requirepass"):
-                ear.sendall(f"*2\r\n$4\r\nAUTH\r\n${len(str(password))}\r\n{password}\r\n".encode())
-            ear.sendall(b"MONITOR\r\n")
+                requests.insert(0, f'AUTH "{password}"')
+            for request in requests:
+                ear.sendall(f"{request}\r\n".encode())
+                # Read before anybody else is served, so that nothing is missed.
+                assert ear.recv(5, socket.MSG_WAITALL) == b"+OK\r\n"
+            ear.settimeout(None)
             self._ear = subprocess.Popen(["cat"], stdin=ear, stdout=log, start_new_session=True)
             ear.close()
 
