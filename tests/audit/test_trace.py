@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from _audit import checks, gate, monitor, suite, trace
 from script_cases import Case
-from servers import Server, binary
+from servers import Server, binary, wait_until
 
 from sidekiq_lua.store import Endpoint, Transport
 from sidekiq_lua.store.contract import contract
@@ -106,6 +106,9 @@ def test_a_suite_s_log_is_read_call_by_call(
             other.set("unrelated", 1)
             transport.run(library()["pause"].call(paused="paused", name='de"fault\n'))
         transport.close()
+        other.echo("the end")
+        (log,) = folder.iterdir()
+        wait_until(lambda: b"the end" in log.read_bytes(), what="the last line")
     found, called = suite.read(list(folder.iterdir()))
     assert found == []
     assert called == {"pause": 4}, "the first of three calls was sent again: the server had no such script"
