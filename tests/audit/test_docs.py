@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from _audit import completeness, fix, gate, keyspace_table, reference
+from _audit import callers, completeness, fix, gate, keyspace_table, reference
 
 from sidekiq_lua.store.contract import Parameter, contract, contracts, parse
 from sidekiq_lua.store.scripts import library
@@ -41,6 +41,30 @@ def test_who_adds_a_script_hears_what_is_missing() -> None:
         "it repeats: show in tests/audit/repeats.py what a second run does",
     ]
     assert list(completeness.of_script("push", "same", ["push"], '"push"')) == []
+
+
+def test_who_calls_a_script_is_found_in_the_package_s_source(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "class Queues:\n"
+        "    def __init__(self):\n"
+        "        scripts = library()\n"
+        "        self._push = scripts['push'].call\n"
+        "    def push(self):\n"
+        "        return self._push()\n"
+        "    def both(self):\n"
+        "        return [library()[n] for n in {'fall': 1, 'retry': 2}]\n"
+    )
+    (tmp_path / "b.py").write_text(
+        "_SAFE = {'push': 'pause'}\ndef once(name):\n    return library()[_SAFE[name]]\n"
+        "def other():\n    return {'push': 1}['push'], library()['fetch']\n"
+    )
+    assert callers.callers(tmp_path, library()) == {
+        "push": ["a.py `Queues.push`"],
+        "fall": ["a.py `Queues.both`"],
+        "retry": ["a.py `Queues.both`"],
+        "pause": ["b.py `once`"],
+        "fetch": ["b.py `other`"],
+    }
 
 
 # -- the contract --------------------------------------------------------------------------

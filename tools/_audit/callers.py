@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -23,12 +23,13 @@ def callers(package: Path, scripts: Collection[str]) -> Mapping[str, list[str]]:
 
 
 def _uses(tree: ast.Module, scripts: Collection[str]) -> Iterator[tuple[str, str]]:
+    tables = [top for top in tree.body if isinstance(top, ast.Assign | ast.AnnAssign)]
     for top in tree.body:
         if isinstance(top, ast.ClassDef):
             yield from _of_class(top, scripts)
         else:
             function = top.name if isinstance(top, ast.FunctionDef | ast.AsyncFunctionDef) else ""
-            yield from ((name, function) for name in _named(top, scripts))
+            yield from ((name, function) for name in _named(top, scripts, tables))
 
 
 def _of_class(top: ast.ClassDef, scripts: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -50,17 +51,25 @@ def _of_class(top: ast.ClassDef, scripts: Collection[str]) -> Iterator[tuple[str
         yield from ((name, f"{top.name}.{method.name}") for name in (*used, *named))
 
 
-def _named(tree: ast.AST, scripts: Collection[str]) -> Iterator[str]:
-    """Scripts whose names stand here: `library()["name"]`, or keys of a dict beside `library()[variable]`."""
+def _named(tree: ast.AST, scripts: Collection[str], tables: Sequence[ast.AST] = ()) -> Iterator[str]:
+    """Scripts whose names stand here: `library()["name"]`.
+
+    Beside `library()[variable]` also the keys of a dict here, and the values of one of the module's `tables`.
+    """
     subscripts = [
         node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and _is_library(node.value)
     ]
     words: list[ast.expr | None] = [node.slice for node in subscripts]
     if any(not isinstance(word, ast.Constant) for word in words):
-        words += [key for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys]
+        words += [key for dictionary in _dicts(tree) for key in dictionary.keys]
+        words += [value for table in tables for dictionary in _dicts(table) for value in dictionary.values]
     for word in words:
         if isinstance(word, ast.Constant) and word.value in scripts:
             yield str(word.value)
+
+
+def _dicts(tree: ast.AST) -> Iterator[ast.Dict]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
 
 
 def _is_library(node: ast.expr) -> bool:
