@@ -1,9 +1,9 @@
 #!lua
 -- Add jobs to one queue, unless the same push came before: it may be sent again after a lost reply.
 --
--- KEYS  1   queues    set     names of every queue
---       2   queue     list    the queue itself; the left end is the newest
---       3   lane      string  number of the last push that one sender made on this lane
+-- KEYS  1   queues    set     rw  names of every queue
+--       2   queue     list    rw  the queue itself; the left end is the newest
+--       3   lane      string  rw  number of the last push that one sender made on this lane
 -- ARGV  1   number    this push's number on its lane; the sender has one push at a time on a lane
 --       2   ttl       seconds for which the lane is remembered
 --       3   name      the queue's name, as `queues` holds it

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- Return jobs of a dead process to their queue; one whose process died too often is buried, or quarantined.
 --
--- KEYS  1   process   hash    the heartbeat of the process that held them
---       2   owners    hash    who may hold running lists
---       3   running   list    jobs it held from one queue
---       4   queue     list    the queue; the right end is taken first
---       5   queues    set     names of every queue
---       6   dead      zset    dead jobs by the time of death
---       7   ward      list    the queue for poison pills, or `queue` once more if there is none
---       8.. crashes   string  each job's count of crashes, in the order of `jobs`
+-- KEYS  1   process   hash    r   the heartbeat of the process that held them
+--       2   owners    hash    rw  who may hold running lists
+--       3   running   list    rw  jobs it held from one queue
+--       4   queue     list    rw  the queue; the right end is taken first
+--       5   queues    set     rw  names of every queue
+--       6   dead      zset    rw  dead jobs by the time of death
+--       7   ward      list    rw  the queue for poison pills, or `queue` once more if there is none
+--       8.. crashes   string  rw  each job's count of crashes, in the order of `jobs`
 -- ARGV  1   owner     the dead process's field in `owners`
 --       2   reaped    its field from now on: should it wake up, it has to register again
 --       3   name      the queue's name

@@ -1,8 +1,8 @@
 #!lua
 -- Add jobs that are due later, unless the same push came before: it may be sent again after a lost reply.
 --
--- KEYS  1   schedule  zset    payloads by the time they are due
---       2   lane      string  number of the last push that one sender made on this lane
+-- KEYS  1   schedule  zset    rw  payloads by the time they are due
+--       2   lane      string  rw  number of the last push that one sender made on this lane
 -- ARGV  1   number    this push's number on its lane; the sender has one push at a time on a lane
 --       2   ttl       seconds for which the lane is remembered
 --       3.. entries   pairs: epoch seconds, payload
