@@ -12,7 +12,7 @@ from .push_buffer import PushBuffer
 from .sending import Parcel, Policy, deliver, run_here
 from .store import AsyncTransport
 from .store.calls import Call, Wait
-from .store.lanes import Lanes
+from .store.sent import PushLanes
 
 if TYPE_CHECKING:
     from .app import App
@@ -30,7 +30,7 @@ class Outbox:
     def __init__(self, app: App, pool: str | None) -> None:
         self._app = app
         self._pool = pool
-        self._lanes = Lanes(app.store.keys)
+        self._lanes = PushLanes(app.store.keys)
         self._buffer = PushBuffer(app, pool)
 
     def send(self, calls: Sequence[Call[int]], jids: list[str]) -> None:

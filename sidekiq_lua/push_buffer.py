@@ -15,7 +15,7 @@ from .config.settings import LONGEST_PUSH_S
 from .errors import NotReplicated, PushBufferFull, RedisError, RedisUnavailable, ScriptError
 from .sending import Parcel, Policy, deliver, run_here
 from .store.calls import Wait
-from .store.lanes import payloads
+from .store.sent import payloads
 
 if TYPE_CHECKING:
     from .app import App

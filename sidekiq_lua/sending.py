@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .clock import monotonic
 from .errors import LostReply, NotReplicated, PushUnknown, RedisError, RedisRefused, RedisUnavailable
 from .store.calls import Call, Wait
-from .store.lanes import Lane, Lanes, once
+from .store.sent import PushLane, PushLanes, once
 from .store.transport import Transport
 
 _FIRST_PAUSE_S = 0.05
@@ -25,7 +25,7 @@ class Parcel:
 
     __slots__ = ("_lane", "_lanes", "call", "safe", "since", "uncertain")
 
-    def __init__(self, call: Call[int], lanes: Lanes | None) -> None:
+    def __init__(self, call: Call[int], lanes: PushLanes | None) -> None:
         self.call = call
         self.safe = call
         self.uncertain = False
@@ -33,7 +33,7 @@ class Parcel:
         self.since = 0.0
         """When it was first sent (monotonic seconds)."""
         self._lanes = lanes
-        self._lane: Lane | None = None
+        self._lane: PushLane | None = None
 
     def begin(self) -> None:
         """Take a lane, unless it has one."""

@@ -8,9 +8,9 @@ from keyspace import BURIAL, DAY, ME, MINE, NOW, REGISTERED, RUNNING, RUNNING_LO
 
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
-from sidekiq_lua.store.lanes import Lane, once
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.scripts import library
+from sidekiq_lua.store.sent import PushLane, once
 from sidekiq_lua.tally import Count
 
 
@@ -28,7 +28,7 @@ OTHERS = {"dead": [(job(21), NOW - 1)], "retry": [(job(22), NOW - 2)], "schedule
 HEARTBEAT = {ME.identity: {"info": "{}", "busy": "1"}, "processes": {ME.identity, "gone:1:x"}}
 
 KEYS = STORE.keys
-LANE = Lane(KEYS.sent("sender", 1), 7)
+LANE = PushLane(KEYS.sent("sender", 1), 7)
 _FAILED = job(1, ',"retry_count":0')
 _KILLED = job(22, ',"retry_count":1')
 _RAN = [Count("SomeJob", 3, 1, 250, {0: 1, 6: 1}), Count("Other", 1, 1, 0, {})]

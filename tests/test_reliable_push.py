@@ -25,7 +25,7 @@ from sidekiq_lua.errors import (
     ScriptError,
 )
 from sidekiq_lua.store import Keys, fault
-from sidekiq_lua.store.lanes import Lanes
+from sidekiq_lua.store.sent import PushLanes
 
 SOON_S = 0.4
 
@@ -282,7 +282,7 @@ def test_refusals_are_raised_at_once(make_app: Any, url: str, redis: Any, kind: 
 
 
 def test_a_forked_child_has_lanes_of_its_own() -> None:
-    lanes = Lanes(Keys())
+    lanes = PushLanes(Keys())
     mine = lanes.take()
     lanes.give(mine)
     reader, writer = os.pipe()

@@ -22,10 +22,10 @@ from keyspace import DAY
 from sidekiq_lua.store import Keys, Store
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
-from sidekiq_lua.store.lanes import Lane, once
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.running import Burial
 from sidekiq_lua.store.scripts import library
+from sidekiq_lua.store.sent import PushLane, once
 
 KB64 = 65_536
 A_MB = 1_000_000 // KB64 + 1
@@ -129,7 +129,7 @@ def schedule(jobs: int, size: int) -> Make:
 
 def safe(make: Make) -> Make:
     """A push in its form that may be sent again."""
-    return lambda crowd, n: once(make(crowd, n), Lane(STORE.keys.sent("sender", 1), n + 1))
+    return lambda crowd, n: once(make(crowd, n), PushLane(STORE.keys.sent("sender", 1), n + 1))
 
 
 def fall(crowd: Crowd, n: int) -> Call[Any]:

@@ -8,18 +8,18 @@ import pytest
 from keyspace import NOW, STORE, job
 
 from sidekiq_lua.store.calls import Call
-from sidekiq_lua.store.lanes import TTL_S, Lane, once, payloads
+from sidekiq_lua.store.sent import TTL_S, PushLane, once, payloads
 
 KEY = "lua:sent:sender:1"
 
 
 def push(number: int, *jobs: bytes) -> Call[int]:
-    return once(STORE.queues.push("low", list(jobs)), Lane(STORE.keys.sent("sender", 1), number))
+    return once(STORE.queues.push("low", list(jobs)), PushLane(STORE.keys.sent("sender", 1), number))
 
 
 def schedule(number: int, *jobs: bytes) -> Call[int]:
     entries = [(NOW + n, raw) for n, raw in enumerate(jobs)]
-    return once(STORE.queues.schedule(entries), Lane(STORE.keys.sent("sender", 1), number))
+    return once(STORE.queues.schedule(entries), PushLane(STORE.keys.sent("sender", 1), number))
 
 
 def test_a_push_does_what_push_does_and_is_remembered(run: Any, put: Any, db: Any, redis: Any) -> None:

@@ -20,14 +20,14 @@ _SAFE = {"push": "push_once", "schedule": "schedule_once"}
 
 
 @dataclass(eq=False)
-class Lane:
+class PushLane:
     """One push at a time goes over a lane; each has a higher number than the one before."""
 
     key: str
     number: int = 0
 
 
-class Lanes:
+class PushLanes:
     """The lanes of one sender, as many as it makes pushes at the same time. Thread-safe and fork-safe.
 
     A lane is given back only when its push is known to be done or refused: one that may still arrive
@@ -42,28 +42,28 @@ class Lanes:
     def _begin(self) -> None:
         """Also in a child after a fork: the parent's numbers are the parent's."""
         self._sender = secrets.token_hex(8)
-        self._free: list[Lane] = []
+        self._free: list[PushLane] = []
         self._made = 0
         self._lock = threading.Lock()
 
-    def take(self) -> Lane:
+    def take(self) -> PushLane:
         """A lane of one's own, with its next number."""
         with self._lock:
             if self._free:
                 lane = self._free.pop()
             else:
                 self._made += 1
-                lane = Lane(self._keys.sent(self._sender, self._made))
+                lane = PushLane(self._keys.sent(self._sender, self._made))
         lane.number += 1
         return lane
 
-    def give(self, lane: Lane) -> None:
+    def give(self, lane: PushLane) -> None:
         """The push of this lane has come to its end."""
         with self._lock:
             self._free.append(lane)
 
 
-def once(call: Call[int], lane: Lane) -> Call[int]:
+def once(call: Call[int], lane: PushLane) -> Call[int]:
     """A push or schedule call in its form that may be sent again on this lane."""
     script = library()[_SAFE[call.script.name]]
     return Call(script, (*call.keys, lane.key), (lane.number, TTL_S, *call.argv), call.read)
@@ -75,7 +75,7 @@ def payloads(call: Call[Any]) -> list[bytes]:
     return [raw for raw in call.argv[first::step] if isinstance(raw, bytes)]
 
 
-_LANES: weakref.WeakSet[Lanes] = weakref.WeakSet()
+_LANES: weakref.WeakSet[PushLanes] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
