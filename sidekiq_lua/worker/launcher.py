@@ -29,6 +29,7 @@ _LEAVE_S = 5.0
 """For everything after the last job, while Redis answers."""
 _AWAY_S = 1.0
 """The same, and the last wait for jobs, while it does not."""
+_STANDIN_AWAY_S = 0.2
 _PROBE_S = 0.9
 _RESERVE_S = 2.5
 """So much of the time-out is kept for the end where Redis is away and only debts to it are left."""
@@ -138,7 +139,7 @@ class Launcher:
     def stop(self) -> None:
         """Let running jobs finish until the setting `timeout` (seconds), then put them back.
 
-        While Redis is away it ends within that time too, or a second later if jobs were cut off.
+        While Redis is away it ends within that time too, or two seconds later if jobs were cut off.
         """
         deadline = monotonic() + float(self._app.config.timeout)
         self._log.info("Shutting down")
@@ -147,8 +148,10 @@ class Launcher:
         self.events.fire("shutdown")
         if not self._idle():
             self._log.info("Pausing to allow jobs to finish...")
-        self._wait_idle(deadline)
+        # Asked while jobs still have time, so that the answer, or none, comes by the deadline.
+        self._wait_idle(deadline - _PROBE_S)
         away = self._redis_is_away()
+        self._wait_idle(deadline)
         cut_off = sum(station.hard_stop(put_back=not away) for station in self.stations)
         if cut_off:
             self._wait_idle(monotonic() + (_AWAY_S if away else _LAST_WAIT_S))
@@ -177,7 +180,7 @@ class Launcher:
             actor.join(max(until - monotonic(), 0.1))
         if self._metrics and (away or not self._metrics.flush()):
             self._log.warning("the last metrics of this process are lost: Redis did not take them")
-        self._end_standin(_AWAY_S if away else _LEAVE_S)
+        self._end_standin(_STANDIN_AWAY_S if away else _LEAVE_S)
         if away:
             self._log.warning("Redis is away: the process cannot sign off, its heartbeat will expire")
             return

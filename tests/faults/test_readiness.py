@@ -29,6 +29,7 @@ def probe(worker: Member, path: str) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("outage", ["killed", "silent"])
 def test_an_outage_and_the_way_back(
     make_server: Any, make_crew: Callable[..., Crew], make_app: Any, outage: str

@@ -157,7 +157,7 @@ def test_an_outage_makes_it_unready_and_the_return_ready(healthy, make_server, r
 
 def test_a_silent_network_makes_it_unready(healthy, proxy):
     """Nothing closes the connections: only who asks finds out."""
-    runner = healthy(redis=proxy.url, heartbeat_ttl=60, heartbeat_interval=20)
+    runner = healthy(redis={"url": proxy.url, "socket_timeout": 0.5}, heartbeat_ttl=60, heartbeat_interval=20)
     assert status(runner) == 200
     let_time_pass(runner)
     proxy.silence()
