@@ -196,3 +196,26 @@ def test_long_lists_are_wrapped() -> None:
     assert lines[1].startswith(" " * 11 + "queue_")
     assert "; ".join(names) == " ".join(line.strip() for line in lines)
     assert wrapped([], 11) == ""
+
+
+# -- doctor -----------------------------------------------------------------------------
+
+
+def test_doctor(cli: CommandLine, redis: Any) -> None:
+    """The shared server keeps nothing on disk, which is a warning; jobs in danger are worse."""
+    redis.sadd("queues", "mail")
+    redis.lpush("queue:mail", '{"class":"A","args":[],"jid":"1"}')
+    done = cli.run("doctor", "--quiet")
+    assert done.returncode == 3
+    assert "queues that nobody serves: queue mail holds 1 jobs, and no process runs\n" in done.stdout
+    assert "-> start a worker with -q mail\n" in done.stdout
+
+    redis.lpush("lua:running:a:1:abcdef:0.0:mail", "x")
+    done = cli.run("doctor", "--json")
+    assert done.returncode == 4
+    levels = {finding["check"]: finding["level"] for finding in json.loads(done.stdout)}
+    assert levels["running lists without an owner"] == "critical"
+    assert levels["clock skew"] == "ok"
+
+    done = cli.run("doctor", "--limit", "1")
+    assert (done.returncode, done.stdout) == (2, "")

@@ -19,6 +19,7 @@ _COMMANDS = {
     "metrics": "Show what ran, by class; or serve figures to Prometheus.",
     "deploy": "Mark a deploy in the graphs of the metrics.",
     "profiles": "List and export the profiles of jobs.",
+    "doctor": "Say what is wrong with the data in Redis, and what to do.",
     "server": "Start, stop or look at this machine's bundled server.",
 }
 
