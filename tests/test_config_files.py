@@ -241,7 +241,7 @@ def test_a_section_that_is_no_mapping_is_an_unknown_setting(write: Write) -> Non
             ": pool_size is given twice, the second time as 'pool_size'",
         ),
         ("a.ini", "", ": the name must end in .yml, .yaml, .json, .toml"),
-        ("a.yml.erb", "", ": ERB is not run here; save the file as a.yml without <%= … %>"),
+        ("a.yml.erb", "", ": ERB is not run here; save the file as a.yml and write ${ENV} or ${ENV:-default}"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name_and_line(
@@ -299,3 +299,79 @@ def test_yaml_is_loaded_only_for_yaml(write: Write) -> None:
             subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
             == loaded
         )
+
+
+# -- environment variables --------------------------------------------------------------
+
+AROUND = {"URL": "redis://h/1", "N": "12", "RATE": "0.5", "YES": "true", "DIGITS": "12345", "EMPTY": "", "Q": "mail"}
+INTERPOLATED = {
+    "concurrency": "${N}",
+    "poll_interval_average": "${RATE}",
+    "skip_default_job_logging": "${YES}",
+    "tag": "${N}",
+    "max_memory": "${LIMIT:-512MB}",
+    "labels": ["${DIGITS}", "a-${Q}-${N}"],
+    "queues": [["${Q}", "${N}"], "default"],
+    "redis": {"url": "${URL}", "password": "${DIGITS}", "db": "${N}", "client_name": "$${N}"},
+    "production": {"tag": "${ABSENT}"},
+}
+
+
+def test_variables_in_every_format(write: Write) -> None:
+    toml = "\n".join(
+        [
+            *('concurrency = "${N}"', 'poll_interval_average = "${RATE}"', 'skip_default_job_logging = "${YES}"'),
+            *('tag = "${N}"', 'max_memory = "${LIMIT:-512MB}"', 'labels = ["${DIGITS}", "a-${Q}-${N}"]'),
+            *('queues = [["${Q}", "${N}"], "default"]', "[redis]", 'url = "${URL}"', 'password = "${DIGITS}"'),
+            *('db = "${N}"', 'client_name = "$${N}"', "[production]", 'tag = "${ABSENT}"'),
+        ]
+    )
+    rest = {name: value for name, value in INTERPOLATED.items() if name != "concurrency"}
+    yaml_text = "concurrency: ${N}\n" + "\n".join(f"{name}: {json.dumps(rest[name])}" for name in rest)
+    for name, text in (("a.json", json.dumps(INTERPOLATED)), ("a.toml", toml), ("a.yml", yaml_text)):
+        found = load(write(name, text), "development", AROUND)
+        assert found == {
+            "concurrency": 12,
+            "poll_interval_average": 0.5,
+            "skip_default_job_logging": True,
+            "tag": "12",
+            "max_memory": "512MB",
+            "labels": ["12345", "a-mail-12"],
+            "queues": [["mail", 12], "default"],
+            "redis": {"url": "redis://h/1", "password": "12345", "db": 12, "client_name": "${N}"},
+        }
+        assert Config(found).max_memory == 512 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${EMPTY}", ""),
+        ("${EMPTY:-x}", "x"),
+        ("${ABSENT:-}", ""),
+        ("${ABSENT:-redis://h:1/0}", "redis://h:1/0"),
+        ("$Q ${Q}s $$ $", "$Q mails $$ $"),
+        ("${Q}${N}", "mail12"),
+    ],
+)
+def test_what_a_variable_may_look_like(write: Write, text: str, value: str) -> None:
+    assert load(write("a.json", json.dumps({"tag": text})), "development", AROUND) == {"tag": value}
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"tag": "${ABSENT}"}, ": tag: the environment variable ABSENT is not set; set it, or write ${ABSENT:-d"),
+        ({"redis": {"url": "redis://${HOST_}/0"}}, ": redis.url: the environment variable HOST_ is not set"),
+        ({"queues": ["a", "${ABSENT}"]}, ": queues[1]: the environment variable ABSENT"),
+        ({"production": {"redis": {"url": "${ABSENT}"}}}, ": redis.url: the environment variable ABSENT"),
+        ({"tag": "${}"}, ": tag: '${}' cannot be read"),
+        ({"tag": "${Q-x}"}, ": tag: '${Q-x}' cannot be read: write ${NAME} or ${NAME:-default}"),
+        ({"tag": "a ${Q"}, ": tag: '${Q' cannot be read"),
+    ],
+)
+def test_a_variable_that_cannot_be_had(write: Write, settings: Any, complaint: str) -> None:
+    path = write("a.json", json.dumps(settings))
+    with pytest.raises(ConfigurationError) as raised:
+        load(path, "production", AROUND)
+    assert str(raised.value).startswith(f"{path}{complaint}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -71,18 +72,27 @@ def whole_seconds(name: str, value: Any) -> int:
     return int(number)
 
 
-def flag_or_seconds(most: float) -> Check[bool | float]:
-    """True, False, or a time in seconds up to `most`."""
 
-    def check(name: str, value: Any) -> bool | float:
-        if isinstance(value, bool):
-            return value
-        number = value.total_seconds() if isinstance(value, timedelta) else value
-        if not isinstance(number, int | float) or not 0 < number <= most:
             raise must_be(name, f"true, false, or a number of seconds above 0 and at most {most:g}", value)
+            return value
+        if isinstance(value, bool):
+        if not isinstance(number, int | float) or not 0 < number <= most:
+        number = int(float(found[1]) * _UNITS[found[2].upper()])
+        number = value.total_seconds() if isinstance(value, timedelta) else value
+        raise must_be(name, 'a size such as "512MB" or "1.5GB", 1 MB or more', value)
         return number
-
+    """A size in bytes: a whole number of a million or more, or a text such as "512MB" or "1.5 GB", of 1,024 each."""
+    """True, False, or a time in seconds up to `most`."""
+    def check(name: str, value: Any) -> bool | float:
+    if isinstance(number, bool) or not isinstance(number, int) or not 10**6 <= number < 2**53:
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+    number = value
     return check
+    return number
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(KB|MB|GB)", re.IGNORECASE)
+_UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
+def flag_or_seconds(most: float) -> Check[bool | float]:
+def size(name: str, value: Any) -> int:
 
 
 # -- words ------------------------------------------------------------------------------

@@ -36,6 +36,16 @@ class Runner:
         """How many jobs run now."""
         return self._launcher.busy
 
+    @property
+    def runs(self) -> int:
+        """How many jobs have run since the start."""
+        return sum(station.exchange.runs for station in self._launcher.stations)
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs can run at a time."""
+        return self._launcher.concurrency
+
     def start(self) -> None:
         """Begin. Raises ConfigurationError for `health`, UnsupportedServer, RedisUnavailable, RedisRefused or
         NewerSchema.
