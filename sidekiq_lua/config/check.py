@@ -72,27 +72,32 @@ def whole_seconds(name: str, value: Any) -> int:
     return int(number)
 
 
-
-            raise must_be(name, f"true, false, or a number of seconds above 0 and at most {most:g}", value)
-            return value
-        if isinstance(value, bool):
-        if not isinstance(number, int | float) or not 0 < number <= most:
-        number = int(float(found[1]) * _UNITS[found[2].upper()])
-        number = value.total_seconds() if isinstance(value, timedelta) else value
-        raise must_be(name, 'a size such as "512MB" or "1.5GB", 1 MB or more', value)
-        return number
-    """A size in bytes: a whole number of a million or more, or a text such as "512MB" or "1.5 GB", of 1,024 each."""
+def flag_or_seconds(most: float) -> Check[bool | float]:
     """True, False, or a time in seconds up to `most`."""
+
     def check(name: str, value: Any) -> bool | float:
-    if isinstance(number, bool) or not isinstance(number, int) or not 10**6 <= number < 2**53:
-    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
-    number = value
+        if isinstance(value, bool):
+            return value
+        number = value.total_seconds() if isinstance(value, timedelta) else value
+        if not isinstance(number, int | float) or not 0 < number <= most:
+            raise must_be(name, f"true, false, or a number of seconds above 0 and at most {most:g}", value)
+        return number
+
     return check
-    return number
+
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(KB|MB|GB)", re.IGNORECASE)
 _UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
-def flag_or_seconds(most: float) -> Check[bool | float]:
+
+
 def size(name: str, value: Any) -> int:
+    """A size in bytes, a million or more: a whole number, or a text such as "512MB", of 1,024 KB each."""
+    number = value
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        number = int(float(found[1]) * _UNITS[found[2].upper()])
+    if isinstance(number, bool) or not isinstance(number, int) or not 10**6 <= number < 2**53:
+        raise must_be(name, 'a size such as "512MB" or "1.5GB", 1 MB or more', value)
+    return number
 
 
 # -- words ------------------------------------------------------------------------------

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic
 from .dump import dump_threads
 from .launcher import Launcher
 
 if TYPE_CHECKING:
     from ..app import App
     from .health import HealthServer
+
+_STUCK_S = 30.0
 
 
 class Runner:
@@ -113,6 +116,29 @@ class Runner:
     def dump_threads(self) -> None:
         """Log every thread's backtrace."""
         dump_threads(self._app.logger)
+
+    def unwell(self) -> list[str]:
+        """Why a restart would help, if it would: its threads do not go round any more."""
+        launcher = self._launcher
+        if launcher.stopping:
+            return []
+        if not launcher.heartbeat.runs:
+            return ["the heartbeat has ended"]
+        silence_s = monotonic() - launcher.heartbeat.turned_at
+        if silence_s > max(_STUCK_S, float(self._app.config.heartbeat_ttl)):
+            return [f"the heartbeat has not come round for {silence_s:.0f} s"]
+        return []
+
+    def unready(self) -> list[str]:
+        """Why it takes no jobs now, if it takes none."""
+        launcher = self._launcher
+        if launcher.stopping:
+            return ["it is stopping"]
+        if launcher.is_quiet:
+            return ["it is quiet"]
+        if not launcher.heartbeat.answered:
+            return ["Redis has not answered the last heartbeat"]
+        return []
 
     def _signal(self, name: str) -> None:
         """A signal that came through Redis, in the heartbeat's thread."""
