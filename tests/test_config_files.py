@@ -241,7 +241,11 @@ def test_a_section_that_is_no_mapping_is_an_unknown_setting(write: Write) -> Non
             ": pool_size is given twice, the second time as 'pool_size'",
         ),
         ("a.ini", "", ": the name must end in .yml, .yaml, .json, .toml"),
-        ("a.yml.erb", "", ": ERB is not run here; save the file as a.yml and write ${ENV} or ${ENV:-default}"),
+        (
+            "a.yml.erb",
+            "",
+            ": ERB is not run here; save the file as a.yml and write ${ENV} or ${ENV:-default}",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name_and_line(
@@ -303,7 +307,15 @@ def test_yaml_is_loaded_only_for_yaml(write: Write) -> None:
 
 # -- environment variables --------------------------------------------------------------
 
-AROUND = {"URL": "redis://h/1", "N": "12", "RATE": "0.5", "YES": "true", "DIGITS": "12345", "EMPTY": "", "Q": "mail"}
+AROUND = {
+    "URL": "redis://h/1",
+    "N": "12",
+    "RATE": "0.5",
+    "YES": "true",
+    "DIGITS": "12345",
+    "EMPTY": "",
+    "Q": "mail",
+}
 INTERPOLATED = {
     "concurrency": "${N}",
     "poll_interval_average": "${RATE}",
@@ -320,9 +332,18 @@ INTERPOLATED = {
 def test_variables_in_every_format(write: Write) -> None:
     toml = "\n".join(
         [
-            *('concurrency = "${N}"', 'poll_interval_average = "${RATE}"', 'skip_default_job_logging = "${YES}"'),
+            *(
+                'concurrency = "${N}"',
+                'poll_interval_average = "${RATE}"',
+                'skip_default_job_logging = "${YES}"',
+            ),
             *('tag = "${N}"', 'max_memory = "${LIMIT:-512MB}"', 'labels = ["${DIGITS}", "a-${Q}-${N}"]'),
-            *('queues = [["${Q}", "${N}"], "default"]', "[redis]", 'url = "${URL}"', 'password = "${DIGITS}"'),
+            *(
+                'queues = [["${Q}", "${N}"], "default"]',
+                "[redis]",
+                'url = "${URL}"',
+                'password = "${DIGITS}"',
+            ),
             *('db = "${N}"', 'client_name = "$${N}"', "[production]", 'tag = "${ABSENT}"'),
         ]
     )
@@ -361,7 +382,10 @@ def test_what_a_variable_may_look_like(write: Write, text: str, value: str) -> N
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"tag": "${ABSENT}"}, ": tag: the environment variable ABSENT is not set; set it, or write ${ABSENT:-d"),
+        (
+            {"tag": "${ABSENT}"},
+            ": tag: the environment variable ABSENT is not set; set it, or write ${ABSENT:-d",
+        ),
         ({"redis": {"url": "redis://${HOST_}/0"}}, ": redis.url: the environment variable HOST_ is not set"),
         ({"queues": ["a", "${ABSENT}"]}, ": queues[1]: the environment variable ABSENT"),
         ({"production": {"redis": {"url": "${ABSENT}"}}}, ": redis.url: the environment variable ABSENT"),

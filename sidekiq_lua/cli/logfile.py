@@ -19,7 +19,9 @@ class LogFile:
         # The current directory may be another one when the file is opened again.
         self.path = Path(path).absolute()
         if not self.path.parent.is_dir():
-            raise ConfigurationError(f"--logfile {self.path}: there is no directory {self.path.parent}; make it")
+            raise ConfigurationError(
+                f"--logfile {self.path}: there is no directory {self.path.parent}; make it"
+            )
 
     def open(self) -> None:
         """Open it, or open it again after something has moved it away. Raises ConfigurationError."""

@@ -34,7 +34,9 @@ class Notifier:
         if not usec.isdecimal() or not int(usec) or (pid and pid != str(os.getpid())):
             return 0.0
         if int(usec) < _LEAST_S * 1e6:
-            self._log.error("WatchdogSec=%.3f is too short: 1 s is the least. No pings are sent", int(usec) / 1e6)
+            self._log.error(
+                "WatchdogSec=%.3f is too short: 1 s is the least. No pings are sent", int(usec) / 1e6
+            )
             return 0.0
         return int(usec) / 2e6
 

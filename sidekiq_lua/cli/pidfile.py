@@ -30,8 +30,8 @@ class PidFile:
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
                 raise ConfigurationError(
-                    f"--pidfile {self._path}: {error.strerror or error}; name a file in a directory that exists "
-                    "and may be written to"
+                    f"--pidfile {self._path}: {error.strerror or error}; name a file in a "
+                    "directory that exists and may be written to"
                 ) from None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,8 +39,8 @@ class PidFile:
                 holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 os.close(fd)
                 raise ConfigurationError(
-                    f"--pidfile {self._path}: held by a worker that runs, pid {holder}; stop it first, or name "
-                    "another file"
+                    f"--pidfile {self._path}: held by a worker that runs, pid {holder}; stop it first, "
+                    "or name another file"
                 ) from None
             if self._is_there(fd):
                 return fd
@@ -48,7 +48,7 @@ class PidFile:
 
     def _is_there(self, fd: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(fd), os.stat(self._path))
+            return os.path.samestat(os.fstat(fd), self._path.stat())
         except FileNotFoundError:
             return False
 

@@ -1,4 +1,4 @@
-"""What surrounds a worker's life: its place in the background, log file, pid file, and who hears that it runs."""
+"""What surrounds a worker: the background, its log file, its pid file, and who hears that it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from .supervisor.upgrade import inheritance, is_trial
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = [
-    click.option("-P", "--pidfile", metavar="FILE", help="Holds the pid; refused while another worker holds it."),
+    click.option(
+        "-P", "--pidfile", metavar="FILE", help="Holds the pid; refused while another worker holds it."
+    ),
     click.option("-L", "--logfile", metavar="FILE", help="Where output goes; USR1 opens it again."),
     click.option("-d", "--daemonize", is_flag=True, help="Return when it has booted; needs --logfile."),
 ]
@@ -31,9 +33,7 @@ def service_options(command: F) -> F:
 class Service:
     """Raises ConfigurationError for files that cannot be had. `with` gives the pid file back at the end."""
 
-    def __init__(
-        self, session: Session, pidfile: str | None, logfile: str | None, background: bool
-    ) -> None:
+    def __init__(self, session: Session, pidfile: str | None, logfile: str | None, background: bool) -> None:
         self.is_trial = is_trial(os.environ)
         self.left = inheritance(os.environ)
         self._log = None

@@ -116,4 +116,3 @@ def _choose_server(app: Sidekiq) -> None:
     )  # fmt: skip
     app.transport()
     app.logger.info("Redis: %s", app.server_reason)
-

@@ -130,7 +130,7 @@ def _settings(
     outside = {key: value for key, value in data.items() if not _is_section(key, value, environment)}
     section = data.get(environment) if _is_section(environment, data.get(environment), environment) else None
     found = {**_canonical(path, outside.items()), **_canonical(path, (section or {}).items())}
-    found = interpolate(found, environ, str(path))
+    found = {name: interpolate(value, environ, str(path), name) for name, value in found.items()}
     found.pop("strict", None)  # Ruby leaves it out as well: the weights of the queues say it
     verbose = found.pop("verbose", False)
     if not isinstance(verbose, bool):

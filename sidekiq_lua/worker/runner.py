@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ..clock import monotonic
 from .dump import dump_threads
 from .launcher import Launcher
+from .vitals import Vitals
 
 if TYPE_CHECKING:
     from ..app import App
     from .health import HealthServer
-
-_STUCK_S = 30.0
 
 
 class Runner:
@@ -28,6 +26,7 @@ class Runner:
         """Set when a `TERM` came through Redis."""
         self._launcher = Launcher(app, self._signal, embedded=embedded)
         self._health: HealthServer | None = None
+        self._vitals = Vitals(lambda: self._launcher)
 
     @property
     def identity(self) -> str:
@@ -99,11 +98,9 @@ class Runner:
         if not address:
             return
         from .health import HealthServer
-        from .vitals import Vitals
 
-        vitals = Vitals(lambda: self._launcher)
         routes = self._app.health_routes
-        routes.update({"/livez": vitals.live, "/readyz": vitals.ready})
+        routes.update({"/livez": self._vitals.live, "/readyz": self._vitals.ready})
         self._health = HealthServer(address, routes, self._app.logger)
         self._health.start()
         self._app.logger.info("Health: %s%s", self._health.url, " ".join(sorted(routes)))
@@ -119,26 +116,11 @@ class Runner:
 
     def unwell(self) -> list[str]:
         """Why a restart would help, if it would: its threads do not go round any more."""
-        launcher = self._launcher
-        if launcher.stopping:
-            return []
-        if not launcher.heartbeat.runs:
-            return ["the heartbeat has ended"]
-        silence_s = monotonic() - launcher.heartbeat.turned_at
-        if silence_s > max(_STUCK_S, float(self._app.config.heartbeat_ttl)):
-            return [f"the heartbeat has not come round for {silence_s:.0f} s"]
-        return []
+        return self._vitals.problems()
 
     def unready(self) -> list[str]:
         """Why it takes no jobs now, if it takes none."""
-        launcher = self._launcher
-        if launcher.stopping:
-            return ["it is stopping"]
-        if launcher.is_quiet:
-            return ["it is quiet"]
-        if not launcher.heartbeat.answered:
-            return ["Redis has not answered the last heartbeat"]
-        return []
+        return self._vitals.obstacles()
 
     def _signal(self, name: str) -> None:
         """A signal that came through Redis, in the heartbeat's thread."""

@@ -43,7 +43,9 @@ class ChildWorker:
     def _run(self, line: Line) -> int:
         app = self._app
         signals = Signals(*HEARD)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[f"SIG{name}"] for name in (*HEARD, "CHLD")])
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, [signal.Signals[f"SIG{name}"] for name in (*HEARD, "CHLD")]
+        )
         runner = app.run()
         log_booted(app, runner)
         attendant = Attendant(app.logger, runner, signals, self._reopen)
@@ -91,4 +93,3 @@ def state(runner: Runner) -> dict[str, object]:
         "unwell": runner.unwell(),
         "unready": runner.unready(),
     }
-

@@ -18,7 +18,13 @@ Answer = tuple[int, Mapping[str, Any]]
 _PATIENCE_S = 5.0
 _AT_ONCE = 16
 _LONGEST_HEAD = 8192
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 
 
 @dataclass(eq=False)
@@ -34,7 +40,9 @@ class Probe:
     Raises ConfigurationError where nothing can listen there. `fd`: a socket that listens already.
     """
 
-    def __init__(self, address: str, routes: Mapping[str, Callable[[], Answer]], fd: int | None = None) -> None:
+    def __init__(
+        self, address: str, routes: Mapping[str, Callable[[], Answer]], fd: int | None = None
+    ) -> None:
         self._routes = routes
         self._visits: dict[int, _Visit] = {}
         host, _, port = address.rpartition(":")
@@ -105,6 +113,7 @@ class Probe:
     def _reply(self, request: bytes) -> bytes:
         method, _, rest = request.partition(b"\n")[0].decode("latin-1").strip().partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
+        fields: dict[str, Any]
         if method not in ("GET", "HEAD"):
             status, fields = 405, {"status": "only GET and HEAD are answered"}
         elif path in self._routes:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def supervise(app: Sidekiq, session: Session, service: Service) -> int:
-    """Run processes until a signal ends them; answers the exit code. Raises ConfigurationError, BootFailed."""
+    """Run processes until a signal ends them; answers the exit code.
+
+    Raises ConfigurationError and BootFailed.
+    """
     if not hasattr(os, "fork"):
         raise ConfigurationError("processes: this system cannot fork; start several workers instead")
     log, plan, left = app.logger, Plan.of(app.config), service.left

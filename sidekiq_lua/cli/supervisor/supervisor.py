@@ -241,7 +241,9 @@ class Supervisor:
             self._tell_all("quiet")
         elif name == "TTIN":
             for child in self.family:
-                self._log.warning("pid %d, process %d, %s: %s", child.pid, child.number, child.state, child.report)
+                self._log.warning(
+                    "pid %d, process %d, %s: %s", child.pid, child.number, child.state, child.report
+                )
             self._tell_all("dump")
         elif name == "USR1":
             self._reopen()
@@ -270,7 +272,9 @@ class Supervisor:
 
     def _begin_upgrade(self) -> None:
         if not self._may_start() or self._scouting or self._rolling or self._upgrade.under_way:
-            self._log.warning("USR2 is left out: the processes are starting, stopping, quiet or being replaced")
+            self._log.warning(
+                "USR2 is left out: the processes are starting, stopping, quiet or being replaced"
+            )
             return
         self._log.info("A trial loads the code before any process is replaced")
         self._upgrade.begin()
