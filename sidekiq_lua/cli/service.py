@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
 from ..errors import ConfigurationError
 from .report import Session
 from .supervisor.upgrade import inheritance, is_trial
+
+if TYPE_CHECKING:
+    from .pidfile import PidFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +41,7 @@ class Service:
         self.left = inheritance(os.environ)
         self._log = None
         self._birth = None
-        self.pidfile = None
+        self.pidfile: PidFile | None = None
         if background and logfile is None:
             raise ConfigurationError(
                 "--daemonize needs --logfile FILE: a worker in the background has no terminal to write to"
@@ -76,5 +79,10 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the pid file back."""
         if self.pidfile:
             self.pidfile.release()
+            self.pidfile = None

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigurationError
+from ..attend import exit_now
 from ..notify import Notifier
 from ..signals import Signals
 from . import health
@@ -79,4 +80,9 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
     if left:
         supervisor.adopt(left.adopted())
     log.info("Starting %d processes, hit Ctrl-C to stop", plan.processes)
-    return supervisor.run()
+    code = supervisor.run()
+    if code:
+        # One more signal, as an impatient hand sends it, must not change the exit code.
+        service.close()
+        exit_now(code)
+    return code
