@@ -6,8 +6,10 @@ difference to what was taken before. So nothing is lost between a thread that co
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
+import weakref
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -52,6 +54,10 @@ class Tally:
     """One process's counts. Any thread may count; one at a time may take a batch."""
 
     def __init__(self) -> None:
+        self._begin()
+        _TALLIES.add(self)
+
+    def _begin(self) -> None:
         self.token = secrets.token_hex(8)
         """Names this tally in Redis, where the number of its last batch stands."""
         self._mine = threading.local()
@@ -128,6 +134,20 @@ class Tally:
     def refuse(self) -> None:
         """The batch did not get into Redis, and will not: what it has is part of the next one."""
         self._pending = None
+
+
+_TALLIES: weakref.WeakSet[Tally] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """What was counted is the parent's to write, and a name in Redis is for one process only."""
+    for tally in _TALLIES:
+        tally._begin()
+
+
+# Windows has no fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _difference(name: str, row: Row, taken: Any) -> Count | None:

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 READY = "Starting processing"
 
 JOBS = """
+    import time
+
     from sidekiq_lua import Job, sidekiq
 
     def note(text):
@@ -32,7 +34,9 @@ JOBS = """
     class Gate(Job):
         def perform(self, seconds):
             note("inside")
-            sidekiq.transport().command("BLPOP", "gate", seconds)
+            until = time.monotonic() + seconds
+            while not sidekiq.transport().command("LPOP", "gate") and time.monotonic() < until:
+                time.sleep(0.01)
             note("through")
 """
 """A job that notes a text in the list `notes`, and one that waits there until something is in `gate`."""

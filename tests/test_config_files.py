@@ -241,7 +241,11 @@ def test_a_section_that_is_no_mapping_is_an_unknown_setting(write: Write) -> Non
             ": pool_size is given twice, the second time as 'pool_size'",
         ),
         ("a.ini", "", ": the name must end in .yml, .yaml, .json, .toml"),
-        ("a.yml.erb", "", ": ERB is not run here; save the file as a.yml without <%= … %>"),
+        (
+            "a.yml.erb",
+            "",
+            ": ERB is not run here; save the file as a.yml and write ${ENV} or ${ENV:-default}",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name_and_line(

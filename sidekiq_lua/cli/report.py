@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 
 class Session:
@@ -13,6 +14,8 @@ class Session:
         self.command = "sidekiq-lua"
         self.prints_answers = True
         """Whether the command has failed if its output could not be written."""
+        self.told: Callable[[str, int], None] | None = None
+        """Who else is to hear of a failure: its line and the exit code."""
 
     def fail(self, error: BaseException) -> None:
         """Say what went wrong, in one line; with `verbose`, after the traceback."""
@@ -20,7 +23,10 @@ class Session:
 
         if self.verbose:
             complain(full(error))
-        complain(describe(self.command, sentence(error)))
+        line = describe(self.command, sentence(error))
+        complain(line)
+        if self.told:
+            self.told(line, 1)
 
 
 def describe(command: str, text: str) -> str:

@@ -26,6 +26,10 @@ class Signals:
         self._masks = threading.local()
         os.register_at_fork(before=self._hold, after_in_parent=self._let, after_in_child=self._give_back)
 
+    def fileno(self) -> int:
+        """What to watch for something to read."""
+        return self._reader.fileno()
+
     def wake(self) -> None:
         """Let `read` answer; from any thread."""
         try:
@@ -37,6 +41,11 @@ class Signals:
         """Wait for signals or for `wake`; the names without SIG, each once if several came at once."""
         numbers = dict.fromkeys(self._reader.recv(4096))
         return [signal.Signals(number).name[3:] for number in numbers if number in self._former]
+
+    def close(self) -> None:
+        """In a child, which has got the former handlers back: let go of its parent's socket."""
+        self._reader.close()
+        self._writer.close()
 
     # -- forks --------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -83,6 +84,20 @@ def flag_or_seconds(most: float) -> Check[bool | float]:
         return number
 
     return check
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(KB|MB|GB)", re.IGNORECASE)
+_UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
+
+
+def size(name: str, value: Any) -> int:
+    """A size in bytes, a million or more: a whole number, or a text such as "512MB", of 1,024 KB each."""
+    number = value
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+        number = int(float(found[1]) * _UNITS[found[2].upper()])
+    if isinstance(number, bool) or not isinstance(number, int) or not 10**6 <= number < 2**53:
+        raise must_be(name, 'a size such as "512MB" or "1.5GB", 1 MB or more', value)
+    return number
 
 
 # -- words ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .check import must_be
+from .interpolate import interpolate
 from .names import snake
 from .settings import SETTINGS
 
@@ -27,21 +29,24 @@ def default_path(cwd: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def load(path: str | Path, environment: str) -> dict[str, Any]:
+def load(path: str | Path, environment: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The settings in a file, for `Config.update(…, source=str(path))`, which checks names and values.
+
+    `${NAME}` in a value is replaced by the variable of `environ` (default: the process's), see `interpolate`;
+    in what another environment's section holds, or this one's overrides, it is not looked at.
 
     Keys may be written as here, in camelCase, or as Ruby's `:symbols:`. A mapping under the name of the
     environment overrides what stands outside; sections of other environments are left out.
 
     Raises ConfigurationError, naming the file and where known the line, for a file that is missing or
-    cannot be read as what its suffix says, for ERB, and for a key that is given twice.
+    cannot be read as what its suffix says, for ERB, for a key that is given twice, and for a variable that
+    is not set.
     """
     path = Path(path)
     if path.suffix == ".erb":
         raise ConfigurationError(
-            f"{path}: ERB is not run here; save the file as {path.stem} without <%= … %>, and give what "
-            "differs from machine to machine by environment variables such as REDIS_URL "
-            "(${ENV} in a file is not replaced yet)"
+            f"{path}: ERB is not run here; save the file as {path.stem} and write ${{ENV}} or "
+            "${ENV:-default} for an environment variable in place of <%= … %>"
         )
     parse = _PARSERS.get(path.suffix)
     if parse is None:
@@ -58,7 +63,8 @@ def load(path: str | Path, environment: str) -> dict[str, Any]:
         return {}
     if not isinstance(data, Mapping):
         raise ConfigurationError(f"{path}: must hold settings by name, not {_kind(data)}")
-    return _settings(path, data, environment)
+    around = os.environ if environ is None else environ
+    return _settings(path, data, environment, around)
 
 
 # -- text to data -----------------------------------------------------------------------
@@ -118,10 +124,13 @@ _PARSERS: dict[str, Callable[[Path, str], Any]] = {
 # -- data to settings -------------------------------------------------------------------
 
 
-def _settings(path: Path, data: Mapping[Any, Any], environment: str) -> dict[str, Any]:
+def _settings(
+    path: Path, data: Mapping[Any, Any], environment: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
     outside = {key: value for key, value in data.items() if not _is_section(key, value, environment)}
     section = data.get(environment) if _is_section(environment, data.get(environment), environment) else None
     found = {**_canonical(path, outside.items()), **_canonical(path, (section or {}).items())}
+    found = {name: interpolate(value, environ, str(path), name) for name, value in found.items()}
     found.pop("strict", None)  # Ruby leaves it out as well: the weights of the queues say it
     verbose = found.pop("verbose", False)
     if not isinstance(verbose, bool):

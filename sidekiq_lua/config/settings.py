@@ -153,6 +153,22 @@ class Config:
         check.optional(check.called_with("text")), None, "`f(text)` answers the value, in place of ujson"
     )
 
+    # -- several processes --------------------------------------------------------------
+
+    processes: Setting[int | None, int | None] = Setting(
+        check.optional(check.whole(1)),
+        None,
+        "worker processes under one supervisor; none: one, without a supervisor",
+    )
+    max_memory: Setting[int | None, int | str | None] = Setting(
+        check.optional(check.size),
+        None,
+        'resident memory, as in `"512MB"`, over which a process is replaced; none: no limit',
+    )
+    max_jobs: Setting[int | None, int | None] = Setting(
+        check.optional(check.whole(1)), None, "jobs after which a process is replaced; none: no limit"
+    )
+
     # -- names --------------------------------------------------------------------------
 
     environment: Setting[str, str] = Setting(

@@ -82,6 +82,11 @@ class Exchange:
         self._runs += 1
 
     @property
+    def runs(self) -> int:
+        """How many jobs have run."""
+        return self._runs
+
+    @property
     def has_news(self) -> bool:
         """Whether finished jobs wait to be acknowledged."""
         return bool(self._done)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .dump import dump_threads
 from .launcher import Launcher
+from .vitals import Vitals
 
 if TYPE_CHECKING:
     from ..app import App
@@ -25,6 +26,7 @@ class Runner:
         """Set when a `TERM` came through Redis."""
         self._launcher = Launcher(app, self._signal, embedded=embedded)
         self._health: HealthServer | None = None
+        self._vitals = Vitals(lambda: self._launcher)
 
     @property
     def identity(self) -> str:
@@ -35,6 +37,16 @@ class Runner:
     def busy(self) -> int:
         """How many jobs run now."""
         return self._launcher.busy
+
+    @property
+    def runs(self) -> int:
+        """How many jobs have run since the start."""
+        return sum(station.exchange.runs for station in self._launcher.stations)
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs can run at a time."""
+        return self._launcher.concurrency
 
     def start(self) -> None:
         """Begin. Raises ConfigurationError for `health`, UnsupportedServer, RedisUnavailable, RedisRefused or
@@ -86,11 +98,9 @@ class Runner:
         if not address:
             return
         from .health import HealthServer
-        from .vitals import Vitals
 
-        vitals = Vitals(lambda: self._launcher)
         routes = self._app.health_routes
-        routes.update({"/livez": vitals.live, "/readyz": vitals.ready})
+        routes.update({"/livez": self._vitals.live, "/readyz": self._vitals.ready})
         self._health = HealthServer(address, routes, self._app.logger)
         self._health.start()
         self._app.logger.info("Health: %s%s", self._health.url, " ".join(sorted(routes)))
@@ -103,6 +113,14 @@ class Runner:
     def dump_threads(self) -> None:
         """Log every thread's backtrace."""
         dump_threads(self._app.logger)
+
+    def unwell(self) -> list[str]:
+        """Why a restart would help, if it would: its threads do not go round any more."""
+        return self._vitals.problems()
+
+    def unready(self) -> list[str]:
+        """Why it takes no jobs now, if it takes none."""
+        return self._vitals.obstacles()
 
     def _signal(self, name: str) -> None:
         """A signal that came through Redis, in the heartbeat's thread."""

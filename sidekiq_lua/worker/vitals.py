@@ -27,15 +27,20 @@ class Vitals:
 
     def live(self) -> Answer:
         """200 while its threads go round, whether Redis is there or not: a restart would mend nothing."""
-        launcher = self._launcher()
-        problems = [] if launcher.stopping or not launcher.started else self._dead(launcher)
-        return _answer("live", problems, launcher)
+        return _answer("live", self.problems(), self._launcher())
 
     def ready(self) -> Answer:
         """200 if it takes jobs: not quiet, Redis has answered the last beat, and each capsule fetches."""
+        return _answer("ready", self.obstacles(), self._launcher())
+
+    def problems(self) -> list[str]:
+        """Why it does not live."""
         launcher = self._launcher()
-        problems = self._unready(launcher)
-        return _answer("ready", problems, launcher)
+        return [] if launcher.stopping or not launcher.started else self._dead(launcher)
+
+    def obstacles(self) -> list[str]:
+        """Why it is not ready."""
+        return self._unready(self._launcher())
 
     def _dead(self, launcher: Launcher) -> list[str]:
         actors: list[Actor] = [launcher.heartbeat, launcher.recovery]

@@ -1,0 +1,37 @@
+"""`--logfile`: where standard output and standard error go, also what jobs and libraries print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+
+class LogFile:
+    """Points descriptors 1 and 2 to the end of `path`. Raises ConfigurationError where it cannot be written.
+
+    Several processes may share the file: it is opened for appending, and each line is one write.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        # The current directory may be another one when the file is opened again.
+        self.path = Path(path).absolute()
+        if not self.path.parent.is_dir():
+            raise ConfigurationError(
+                f"--logfile {self.path}: there is no directory {self.path.parent}; make it"
+            )
+
+    def open(self) -> None:
+        """Open it, or open it again after something has moved it away. Raises ConfigurationError."""
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ConfigurationError(f"--logfile {self.path}: {error.strerror or error}") from None
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)

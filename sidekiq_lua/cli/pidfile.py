@@ -1,0 +1,65 @@
+"""`--pidfile`: one process at a time holds the file, by a lock that its death releases."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+
+class PidFile:
+    """Holds `path` until `release`. Raises ConfigurationError where a live process holds it, or it cannot be.
+
+    The lock tells who lives, not the number in the file, which after a crash may be another process's.
+    """
+
+    def __init__(self, path: str | Path, fd: int | None = None) -> None:
+        self._path = Path(path).absolute()
+        self._owner = os.getpid()
+        self.fd = self._take() if fd is None else fd
+        """`fd`: held already, by this process before it became what it is now (exec)."""
+        os.set_inheritable(self.fd, False)
+        os.ftruncate(self.fd, 0)
+        os.pwrite(self.fd, f"{self._owner}\n".encode(), 0)
+
+    def _take(self) -> int:
+        while True:
+            try:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"--pidfile {self._path}: {error.strerror or error}; name a file in a "
+                    "directory that exists and may be written to"
+                ) from None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(fd)
+                raise ConfigurationError(
+                    f"--pidfile {self._path}: held by a worker that runs, pid {holder}; stop it first, "
+                    "or name another file"
+                ) from None
+            if self._is_there(fd):
+                return fd
+            os.close(fd)  # its last holder has just removed it
+
+    def _is_there(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def let_go(self) -> None:
+        """In a child: the parent alone holds the file."""
+        os.close(self.fd)
+
+    def release(self) -> None:
+        """Remove the file, if it is still this process's."""
+        if os.getpid() != self._owner:
+            return
+        if self._is_there(self.fd):
+            self._path.unlink(missing_ok=True)
+        os.close(self.fd)

@@ -1,0 +1,1 @@
+"""`worker --processes N`: one supervisor, which loads the code, and the workers that it forks."""

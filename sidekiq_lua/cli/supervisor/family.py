@@ -1,0 +1,118 @@
+"""The processes of a supervisor: born, heard, told, buried."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...clock import monotonic
+from .line import Line
+
+BOOTING, UP, RETIRING, STOPPING = "booting", "up", "retiring", "stopping"
+
+
+@dataclass(eq=False)
+class Child:
+    """One process. `number` is its place, 0 and up; `old`: it runs what the supervisor ran before."""
+
+    pid: int
+    number: int
+    line: Line
+    state: str = BOOTING
+    old: bool = False
+    born: float = field(default_factory=monotonic)
+    heard_at: float = field(default_factory=monotonic)
+    kill_at: float | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    """Why it could not boot, in its own words."""
+
+    @property
+    def age_s(self) -> float:
+        return monotonic() - self.born
+
+    def tell(self, what: str) -> bool:
+        """Give it an order: quiet, retire, stop, force, dump or reopen."""
+        return self.line.say(do=what)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+class Family:
+    """All that live. `run` is what a child does: it gets its end of the line and its number, and returns its
+    exit code; it begins with the signals `held` blocked. The calling process must have one thread."""
+
+    def __init__(self, run: Callable[[Line, int], int], held: Iterable[str]) -> None:
+        self._run = run
+        self._held = [signal.Signals[f"SIG{name}"] for name in held]
+        self.children: list[Child] = []
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self.children.copy())
+
+    def __len__(self) -> int:
+        return len(self.children)
+
+    def adopt(self, child: Child) -> None:
+        child.line.set_blocking(False)
+        self.children.append(child)
+
+    def bear(self, number: int) -> Child:
+        """Fork. In the child this does not return."""
+        ours, theirs = Line.pair()
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            for child in self.children:
+                # A sibling must not seem to have a supervisor for as long as this process lives.
+                child.line.close()
+            os._exit(self._run(theirs, number))
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        theirs.close()
+        child = Child(pid, number, ours)
+        self.adopt(child)
+        return child
+
+    def bury(self) -> list[tuple[Child, int]]:
+        """Those that have died since, with their exit codes; negative is a signal."""
+        dead = []
+        for child in self:
+            try:
+                pid, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody's code has waited for every child there is
+                pid, status = child.pid, 0
+            if pid:
+                for _ in self.listen(child):
+                    continue
+                child.line.close()
+                self.children.remove(child)
+                dead.append((child, os.waitstatus_to_exitcode(status)))
+        if os.getpid() == 1:
+            self._bury_strangers()
+        return dead
+
+    def listen(self, child: Child) -> Iterator[dict[str, Any]]:
+        """What a child says, also noted in `child`."""
+        for word in child.line.hear():
+            child.heard_at = monotonic()
+            child.failure = word.get("failed", child.failure)
+            if "busy" in word:
+                child.report = word
+            yield word
+
+    def _bury_strangers(self) -> None:
+        """The first process of a container inherits those whose parents have died."""
+        ours = {child.pid for child in self.children}
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid in ours:
+                return
+            os.waitpid(found.si_pid, os.WNOHANG)

@@ -1,0 +1,88 @@
+"""From the command line to a running supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigurationError
+from ..attend import exit_now
+from ..notify import Notifier
+from ..signals import Signals
+from . import health
+from .child import ChildWorker
+from .line import Line
+from .plan import Plan
+from .probe import Probe
+from .supervisor import HEARD, Supervisor
+from .upgrade import Upgrade
+
+if TYPE_CHECKING:
+    from ...instance import Sidekiq
+    from ..report import Session
+    from ..service import Service
+
+
+def supervise(app: Sidekiq, session: Session, service: Service) -> int:
+    """Run processes until a signal ends them; answers the exit code.
+
+    Raises ConfigurationError and BootFailed.
+    """
+    if not hasattr(os, "fork"):
+        raise ConfigurationError("processes: this system cannot fork; start several workers instead")
+    log, plan, left = app.logger, Plan.of(app.config), service.left
+    notifier = Notifier(os.environ, log)
+    upgrade = Upgrade()
+    signals = Signals(*HEARD)
+    # Those that a supervisor before this one has held back.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[f"SIG{name}"] for name in HEARD])
+    worker = ChildWorker(app, session, service.reopen)
+    supervisor: Supervisor
+
+    def run_child(line: Line, number: int) -> int:
+        if service.pidfile:
+            service.pidfile.let_go()
+        if supervisor.probe:
+            supervisor.probe.close()
+        signals.close()
+        return worker.run(line, number)
+
+    def upgrade_to() -> None:
+        probe = supervisor.probe
+        try:
+            upgrade.go(
+                supervisor.family, service.pidfile.fd if service.pidfile else None,
+                probe.leave_listening() if probe else None, address, notifier.given, HEARD,
+            )  # fmt: skip
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.Signals[f"SIG{name}"] for name in HEARD])
+            log.error("The supervisor could not start itself anew, no process is replaced: %s", error)
+
+    address = app.config.health or ""
+    # Each process would try to listen there.
+    app.config.update({"health": None})
+    probe = None
+    if address:
+        fd = left.probe if left and left.address == address else None
+        probe = Probe(
+            address,
+            {
+                "/livez": lambda: health.live(supervisor.family),
+                "/readyz": lambda: health.ready(supervisor.family, plan.processes),
+            },
+            fd,
+        )
+        log.info("Health: %s/livez /readyz", probe.url)
+    supervisor = Supervisor(
+        plan, log, signals, notifier, probe, run_child, service.booted, service.reopen, upgrade, upgrade_to
+    )
+    if left:
+        supervisor.adopt(left.adopted())
+    log.info("Starting %d processes, hit Ctrl-C to stop", plan.processes)
+    code = supervisor.run()
+    if code:
+        # One more signal, as an impatient hand sends it, must not change the exit code.
+        service.close()
+        exit_now(code)
+    return code
