@@ -57,6 +57,10 @@ class UnparsablePayload(SidekiqError, ValueError):
     """Text found in Redis is not a job; it goes to the dead set as it is."""
 
 
+class EmptyQueueError(SidekiqError):
+    """`perform_one` in a test found no job to run."""
+
+
 # -- Redis ------------------------------------------------------------------------------
 
 

@@ -19,10 +19,10 @@ FLOORS: list[set[str]] = [
     | {"middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
-    {"app", "async_client", "client", "enqueue", "execution", "job", "registry"}
+    {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
     | {"outbox", "push_buffer", "sending"},
-    {"worker", "api"},
-    {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
+    {"worker", "api", "testing"},
+    {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -33,12 +33,13 @@ BESIDE: dict[str, set[str]] = {
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
     "timing": {"errors", "payload"},
-    "job": {"execution", "registry"},
+    "faked": {"sink"},
+    "job": {"execution", "faked", "registry"},
     "enqueue": {"job", "registry"},
     "push_buffer": {"sending"},
     "outbox": {"push_buffer", "sending"},
-    "client": {"enqueue", "job", "registry", "sending"},
-    "async_client": {"client", "enqueue", "job", "registry", "sending"},
+    "client": {"enqueue", "job", "registry", "sending", "sink"},
+    "async_client": {"client", "enqueue", "job", "registry", "sending", "sink"},
     "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
