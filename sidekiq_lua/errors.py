@@ -61,6 +61,10 @@ class EmptyQueueError(SidekiqError):
     """`perform_one` in a test found no job to run."""
 
 
+class NoTestServer(SidekiqError):
+    """There is no server for tests; the message says what was tried, and what to install."""
+
+
 # -- Redis ------------------------------------------------------------------------------
 
 

@@ -58,6 +58,8 @@ LATE: dict[str, str] = {
     "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
     "worker/profiler.py": "pyinstrument is an extra, and takes 20 ms that a worker may never need",
     "worker/runner.py": "http.server takes some 15 ms, which few workers need",
+    "pytest_plugin.py": "every pytest run loads it where the package is installed, used or not",
+    "testing/servers.py": "testcontainers is another's package, and takes half a second",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""
