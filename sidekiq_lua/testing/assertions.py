@@ -33,6 +33,10 @@ class _Wanted:
     fields: Mapping[str, Any]
     matching: Callable[[Payload], Any] | None
 
+    def __post_init__(self) -> None:
+        if self.matching is not None and (isinstance(self.matching, type) or not callable(self.matching)):
+            raise ConfigurationError(f"matching must be a function of the payload, not {self.matching!r}")
+
     def __str__(self) -> str:
         named = {"args": self.args, "queue": self.queue, "at": self.at, **self.fields}
         parts = [f"{name}={show(value)}" for name, value in named.items() if value is not ...]
@@ -57,7 +61,7 @@ class _Wanted:
         """Where a job differs from what is wanted, in one line each."""
         found = list(self._problems(kept.payload))
         if not found and self.matching is not None:
-            found += differences(_predicate(self.matching), kept.payload, "the payload")
+            found += differences(self.matching, kept.payload, "the payload")
         if not self.of_the_class(kept):
             found.insert(0, f"class: {kept.payload['class']!r}, expected {self.name!r}")
         return found
@@ -73,24 +77,17 @@ class _Wanted:
             yield from differences(value, payload.get(name), name)
 
 
-def _predicate(matching: Callable[[Payload], Any]) -> Callable[[Payload], Any]:
-    if isinstance(matching, type) or not callable(matching):
-        raise ConfigurationError(f"matching must be a function of the payload, not {matching!r}")
-    return matching
-
-
 def _of_times(expected: Any, payload: Payload) -> Iterator[str]:
     """Relative times count from when the job was made, so that no time passes between push and assertion."""
     found = payload.get("at")
     if found is None or not (is_number(expected) or isinstance(expected, timedelta | datetime)):
-        shown = None if found is None else found
-        yield from differences(expected, shown, "at")
+        yield from differences(expected, found, "at")
         return
     made = seconds(payload["created_at"])
     wanted = absolute(expected, made)
     relative = isinstance(expected, timedelta) or (is_number(expected) and expected < _EPOCH_FROM)
     if abs(found - wanted) > (_NEAR_S if relative else _ROUNDING_S):
-        yield f"at: {_time(found)} ({found - made:+.3f} s), expected {show(expected)}"
+        yield f"at: {_time(found)}, {found - made:+g} s, expected {_time(wanted)}, {wanted - made:+g} s"
 
 
 def enqueued_jobs(

@@ -31,7 +31,8 @@ def differences(expected: Any, found: Any, path: str) -> Iterator[str]:
 def show(expected: Any) -> str:
     """What is expected, for a message; functions and types by their name."""
     if isinstance(expected, list | tuple):
-        return f"[{', '.join(show(item) for item in expected)}]"
+        text = f"[{', '.join(show(item) for item in expected)}]"
+        return text if len(text) <= 200 else text[:197] + "..."
     name: str | None = getattr(expected, "__qualname__", None)
     return name if name is not None else shorten(expected)
 

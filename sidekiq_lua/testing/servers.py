@@ -108,8 +108,8 @@ class BorrowedServer(TestServer):
                 refusal = f"; database {database}: {error}"  # it may have fewer of them
             transport.close()
         raise NoTestServer(
-            f"{self.about}: none of the databases 1 to {_DATABASES - 1} is empty{refusal} (a test run that was "
-            "killed leaves its own behind: empty that with redis-cli -n NUMBER FLUSHDB)"
+            f"{self.about}: none of the databases 1 to {_DATABASES - 1} is empty{refusal} (a test run that "
+            "was killed leaves its own behind: empty that with redis-cli -n NUMBER FLUSHDB)"
         )
 
     def clear(self) -> None:

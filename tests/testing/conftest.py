@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from both_clients import KINDS, Fixed, client_of
+from both_clients import KINDS, client_of
 from servers import wait_until
+from testing_setup import make_app
 
-from sidekiq_lua import Queues, Sidekiq, SidekiqLogger, Testing
+from sidekiq_lua import Queues, Sidekiq, Testing
 from sidekiq_lua.middleware import Chain
 from sidekiq_lua.testing.scope import Mode, for_process
 
@@ -76,19 +76,6 @@ def app(url: str) -> Iterator[Sidekiq]:
     made = make_app(url)
     yield made
     made.close()
-
-
-def make_app(url: str, **settings: Any) -> Sidekiq:
-    return Sidekiq(
-        **{
-            "redis": url,
-            "clock": Fixed(),
-            "heartbeat_interval": 0.2,
-            "poll_interval_average": 0.05,
-            "logger": SidekiqLogger(io.StringIO()),
-            **settings,
-        }
-    )
 
 
 def make_world(kind: str, client: str, app: Sidekiq, redis: Any) -> Iterator[World]:
