@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .errors import NoTestServer
+
 if TYPE_CHECKING:
     from .app import App
     from .payload import Payload
@@ -89,7 +91,7 @@ def sidekiq_server_process(request: pytest.FixtureRequest) -> Iterator[TestServe
     config: Any = request.config
     try:
         server = servers.start(config.getini("sidekiq_server"), os.environ)
-    except servers.NoTestServer as error:
+    except NoTestServer as error:
         refuse = pytest.skip if config.getini("sidekiq_server_missing") == "skip" else pytest.fail
         refuse(str(error))
     yield server

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..bundled.home import wait_until
 from ..bundled.resp import Answer, ask
@@ -199,4 +199,13 @@ def _docker(_: Mapping[str, str]) -> TestServer:
 def _with_database(url: str, number: int) -> str:
     parts = urlsplit(url)
     query = [(name, value) for name, value in parse_qsl(parts.query) if name != "db"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("db", str(number))])))
+    path = parts.path
+    if parts.scheme == "unix":
+        query.append(("db", str(number)))
+    else:
+        path = f"/{number}"
+    # Not urlunsplit, which takes the // out of unix:///path.
+    found = f"{parts.scheme}://{parts.netloc}{path}{'?' if query else ''}{urlencode(query)}"
+    if Endpoint(found).plain()["db"] != number:
+        raise NoTestServer(f"{mask(url)}: it cannot be told to use database {number}")
+    return found
