@@ -32,8 +32,11 @@ def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str, chain: C
     if chain is None:
         chain = app.config.server_middleware
     perform: Callable[..., Any] = job.perform
-    args = payload["args"]
-    result = chain.invoke(job, payload, queue, lambda: perform(*args)) if chain else perform(*args)
+    if chain:
+        # What middleware puts in the place of `args` is what perform gets, as in Sidekiq.
+        result = chain.invoke(job, payload, queue, lambda: perform(*payload["args"]))
+    else:
+        result = perform(*payload["args"])
     if type(result) is CoroutineType:
         result.close()
         raise ConfigurationError(
@@ -50,10 +53,9 @@ async def await_job(
     if chain is None:
         chain = app.config.server_middleware
     perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform
-    args = payload["args"]
     if not chain:
-        return await perform(*args)
-    return await chain.invoke_async(job, payload, queue, lambda: perform(*args))
+        return await perform(*payload["args"])
+    return await chain.invoke_async(job, payload, queue, lambda: perform(*payload["args"]))
 
 
 def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any]) -> bool | None:

@@ -43,6 +43,7 @@ BESIDE: dict[str, set[str]] = {
     "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
+    "pytest_plugin": {"instance"},
     "__main__": {"cli"},
 }
 

@@ -93,6 +93,18 @@ def test_the_payload_that_server_middleware_sees(world: Any, job: Any, seen: See
     assert seen == [[1, jid]]
 
 
+def test_server_middleware_may_replace_the_arguments(world: Any, job: Any, seen: Seen) -> None:
+    class Double:
+        def call(self, instance, payload, queue, next):
+            payload["args"] = [payload["args"][0] * 2]
+            return next()
+
+    world.server_middleware.add(Double)
+    jid = job.perform_async(2)
+    world.settle()
+    assert seen == [[4, jid]]
+
+
 def test_server_middleware_may_stop_a_job(world: Any, job: Any, seen: Seen) -> None:
     class Stop:
         def call(self, instance, payload, queue, next): ...
