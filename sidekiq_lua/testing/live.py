@@ -37,9 +37,9 @@ class LiveServer:
 
         An AsyncClient that has connections already keeps them.
         """
-        self._apps[app] = None
+        app.close()  # first: what it still has to send is not for this server
         app.redirect = self.redirect
-        app.close()
+        self._apps[app] = None
 
     def redirect(self, pool: str | None) -> str:
         """Where the jobs of a pool go."""
