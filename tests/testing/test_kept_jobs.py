@@ -241,6 +241,19 @@ def test_middleware_of_the_instance_is_not_around_jobs_in_tests(app: Sidekiq, jo
     assert len(Testing.server_middleware) == 0
 
 
+def test_a_job_that_another_thread_took_is_not_run_again(app: Sidekiq) -> None:
+    app.client.enqueue("A")
+    taken: list[int] = []
+
+    def wanted(_: Any) -> bool:
+        # Between the look and the taking, where another thread might be.
+        taken.append(Queues.clear_all())
+        return True
+
+    assert Queues.box.take(wanted) is None
+    assert taken == [1]
+
+
 def test_many_threads_push_and_drain(job: Any, seen: Seen) -> None:
     ran: list[int] = []
 

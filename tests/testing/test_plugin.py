@@ -54,7 +54,9 @@ def test_fake_and_inline_last_for_one_test(run: Any) -> None:
         thread.start(); thread.join()
         assert len(sidekiq_fake) == len(MailJob.jobs()) == 1
         Testing.server_middleware.add(Look)
-        Testing.disable()
+        Testing.inline()
+
+    def test_mode_is_as_it_was(): assert Testing.mode() == "disable"
 
     def test_nothing_is_left(sidekiq_fake):
         assert Testing.mode() == "fake"
@@ -73,7 +75,7 @@ def test_fake_and_inline_last_for_one_test(run: Any) -> None:
         assert len(Queues) == 0
     """
     )
-    result.assert_outcomes(passed=4)
+    result.assert_outcomes(passed=5)
 
 
 def test_assertions_speak_of_jobs_and_not_of_the_plugin(run: Any) -> None:
