@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
+    from .testing import Queues, Testing
     from .worker.runner import Runner
 
 __all__ = [  # noqa: RUF022 -- grouped by what they are for
@@ -38,6 +39,9 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "MetricsQuery",
     "Deploy",
     "ProfileSet",
+    # testing
+    "Testing",
+    "Queues",
     # logging
     "Context",
     "Formatters",
@@ -59,6 +63,8 @@ _HOME = {
     "MetricsQuery": "instance",
     "Deploy": "instance",
     "ProfileSet": "instance",
+    "Testing": "testing",
+    "Queues": "testing",
     "Context": "context",
     "Formatters": "log",
     "SidekiqLogger": "log",

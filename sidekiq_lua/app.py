@@ -46,6 +46,8 @@ class App:
         self.is_server = False
         self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"
         self.server_reason = ""
+        self.redirect: Callable[[str | None], str] | None = None
+        """The URL for each pool, in place of what the settings say; for tests on a throw-away server."""
         self._blocks: dict[str, list[Block]] = {"server": [], "client": []}
         self._configuring = False
         self._lock = threading.RLock()
@@ -169,6 +171,8 @@ class App:
 
         Raises ConfigurationError, and RedisUnavailable when no server is named or found.
         """
+        if self.redirect is not None and (pool is None or pool in self.config.pools or "://" in pool):
+            return Endpoint(self.redirect(pool))
         if pool is None:
             options = dict(self.config.redis or {})
             url, self.server_reason = choose_server(

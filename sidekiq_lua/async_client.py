@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from .client import Progress, Sender
 from .errors import LostReply, PushUnknown
 from .sending import unknown
+from .sink import switch
 from .store import AsyncTransport
 from .timing import When
 
@@ -34,6 +35,8 @@ class BaseAsyncClient(Sender):
     async def push(self, item: Mapping[str, Any]) -> str | None:
         """See `Client.push`."""
         pool = self._route(item)
+        if switch.choose and (taker := switch.choose()):
+            return await taker.push_async(self._app, item, pool)
         made = self._enqueuer.one(item, pool)
         if made is None:
             return None
@@ -51,6 +54,8 @@ class BaseAsyncClient(Sender):
     async def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """See `Client.push_bulk`."""
         pool = self._route(item)
+        if switch.choose and (taker := switch.choose()):
+            return await taker.push_bulk_async(self._app, item, pool)
         with Progress(self._enqueuer.bulk(item, pool)) as progress:
             for part in progress:
                 transport = self._transport(pool)

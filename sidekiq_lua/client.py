@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, Ty
 from .enqueue import Enqueuer, Slice
 from .errors import LostReply, PushUnknown, RedisError
 from .sending import partly, unknown
+from .sink import switch
 from .timing import When, due
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class BaseClient(Sender):
         `at` is epoch seconds and puts the job in `schedule`. None: client middleware stopped it.
         """
         pool = self._route(item)
+        if switch.choose and (taker := switch.choose()):
+            return taker.push(self._app, item, pool)
         made = self._enqueuer.one(item, pool)
         if made is None:
             return None
@@ -143,6 +146,8 @@ class BaseClient(Sender):
         has a note that says how many were pushed before.
         """
         pool = self._route(item)
+        if switch.choose and (taker := switch.choose()):
+            return taker.push_bulk(self._app, item, pool)
         with Progress(self._enqueuer.bulk(item, pool)) as progress:
             for part in progress:
                 outbox = self._app.outbox(pool)

@@ -34,6 +34,8 @@ class Slice:
 
     calls: Sequence[Call[int]]
     jids: list[str | None]
+    payloads: Sequence[Payload]
+    """What the calls carry."""
 
 
 class Enqueuer:
@@ -85,8 +87,9 @@ class Enqueuer:
                 if times and times[position] is not None:
                     copy["at"] = times[position]
                 payloads.append(self._finish(kind, copy, pool))
-            calls = self._calls([payload for payload in payloads if payload is not None])
-            yield Slice(calls, [None if payload is None else payload["jid"] for payload in payloads])
+            kept = [payload for payload in payloads if payload is not None]
+            jids = [None if payload is None else payload["jid"] for payload in payloads]
+            yield Slice(self._calls(kept), jids, kept)
 
     def _times(self, options: Mapping[str, Any], jobs: int, name: str) -> list[float | None] | None:
         at, spread = options.get("at"), options.get("spread_interval")

@@ -57,6 +57,14 @@ class UnparsablePayload(SidekiqError, ValueError):
     """Text found in Redis is not a job; it goes to the dead set as it is."""
 
 
+class EmptyQueueError(SidekiqError):
+    """`perform_one` in a test found no job to run."""
+
+
+class NoTestServer(SidekiqError):
+    """There is no server for tests; the message says what was tried, and what to install."""
+
+
 # -- Redis ------------------------------------------------------------------------------
 
 

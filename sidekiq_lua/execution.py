@@ -9,12 +9,14 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from .clock import monotonic
 from .errors import ConfigurationError
 from .payload import Payload
 
 if TYPE_CHECKING:
     from .app import App
     from .job import JobBase
+    from .middleware import Chain
 
 
 def make_job(job_class: type[JobBase[Any]], payload: Payload, stopping: Callable[[], bool]) -> JobBase[Any]:
@@ -25,12 +27,16 @@ def make_job(job_class: type[JobBase[Any]], payload: Payload, stopping: Callable
     return job
 
 
-def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
-    """Run a `def perform` through the server middleware, in this thread."""
-    chain = app.config.server_middleware
+def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str, chain: Chain | None = None) -> Any:
+    """Run a `def perform` through the server middleware, or through `chain`, in this thread."""
+    if chain is None:
+        chain = app.config.server_middleware
     perform: Callable[..., Any] = job.perform
-    args = payload["args"]
-    result = chain.invoke(job, payload, queue, lambda: perform(*args)) if chain else perform(*args)
+    if chain:
+        # What middleware puts in the place of `args` is what perform gets, as in Sidekiq.
+        result = chain.invoke(job, payload, queue, lambda: perform(*payload["args"]))
+    else:
+        result = perform(*payload["args"])
     if type(result) is CoroutineType:
         result.close()
         raise ConfigurationError(
@@ -40,14 +46,16 @@ def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
     return result
 
 
-async def await_job(app: App, job: JobBase[Any], payload: Payload, queue: str) -> Any:
-    """Run an `async def perform` through the server middleware, on this event loop."""
-    chain = app.config.server_middleware
+async def await_job(
+    app: App, job: JobBase[Any], payload: Payload, queue: str, chain: Chain | None = None
+) -> Any:
+    """Run an `async def perform` through the server middleware, or through `chain`, on this event loop."""
+    if chain is None:
+        chain = app.config.server_middleware
     perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform
-    args = payload["args"]
     if not chain:
-        return await perform(*args)
-    return await chain.invoke_async(job, payload, queue, lambda: perform(*args))
+        return await perform(*payload["args"])
+    return await chain.invoke_async(job, payload, queue, lambda: perform(*payload["args"]))
 
 
 def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any]) -> bool | None:
@@ -69,24 +77,25 @@ def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any])
 
     job.perform = perform  # type: ignore[method-assign]
     if job_class.is_async:
-        _run_loop(await_job(app, job, payload, payload["queue"]))
+        run_loop(await_job(app, job, payload, payload["queue"]))
     else:
         call_job(app, job, payload, payload["queue"])
     return True if ran else None
 
 
-def _run_loop(coroutine: Coroutine[Any, Any, Any]) -> None:
+def run_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, from an event loop of its own, whether this thread has a running one or not."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(coroutine)
-        return
+        return _run(coroutine)
     # This thread has a running loop, which cannot run another: use a thread of its own.
+    results: list[Any] = []
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            asyncio.run(coroutine)
+            results.append(_run(coroutine))
         except BaseException as error:
             failure.append(error)
 
@@ -96,3 +105,17 @@ def _run_loop(coroutine: Coroutine[Any, Any, Any]) -> None:
     thread.join()
     if failure:
         raise failure[0]
+    return results[0]
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(coroutine)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    if isinstance(loop, asyncio.BaseEventLoop):
+        # freezegun stops time.monotonic: whoever slept on such a loop would never wake up.
+        loop.time = monotonic  # type: ignore[method-assign]
+    return loop

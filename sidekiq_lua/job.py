@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar
 
 from .errors import ConfigurationError, InvalidJob, SignatureMismatch
 from .execution import run_inline
+from .faked import Faked
 from .middleware import accepts
 from .payload import shorten
 from .timing import When, due
@@ -54,7 +55,7 @@ class JobOptions(TypedDict, total=False):
     display_class: str
 
 
-class JobBase(Generic[P]):
+class JobBase(Faked, Generic[P]):
     """Base of job classes. `class HardJob(Job[[int, str]])` lets a type checker see what `perform` takes.
 
     Defining a class registers it with its instance under its `__name__`, or under `sidekiq_class`;

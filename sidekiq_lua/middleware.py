@@ -122,6 +122,10 @@ class Chain:
         twin._replace(list(self._entries))
         return twin
 
+    def become(self, other: Chain) -> None:
+        """Hold the entries of another chain instead of the present ones."""
+        self._replace(list(other.entries))
+
     def freeze(self) -> None:
         """Refuse changes from now on."""
         self._frozen = True

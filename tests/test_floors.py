@@ -19,10 +19,10 @@ FLOORS: list[set[str]] = [
     | {"middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
-    {"app", "async_client", "client", "enqueue", "execution", "job", "registry"}
+    {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
     | {"outbox", "push_buffer", "sending"},
-    {"worker", "api"},
-    {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
+    {"worker", "api", "testing"},
+    {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -33,15 +33,17 @@ BESIDE: dict[str, set[str]] = {
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
     "timing": {"errors", "payload"},
-    "job": {"execution", "registry"},
+    "faked": {"sink"},
+    "job": {"execution", "faked", "registry"},
     "enqueue": {"job", "registry"},
     "push_buffer": {"sending"},
     "outbox": {"push_buffer", "sending"},
-    "client": {"enqueue", "job", "registry", "sending"},
-    "async_client": {"client", "enqueue", "job", "registry", "sending"},
+    "client": {"enqueue", "job", "registry", "sending", "sink"},
+    "async_client": {"client", "enqueue", "job", "registry", "sending", "sink"},
     "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "__init__": {"instance"},
+    "pytest_plugin": {"instance"},
     "__main__": {"cli"},
 }
 
@@ -57,6 +59,8 @@ LATE: dict[str, str] = {
     "worker/standin.py": "ssl takes 3 MB, which a stand-in without TLS need not have",
     "worker/profiler.py": "pyinstrument is an extra, and takes 20 ms that a worker may never need",
     "worker/runner.py": "http.server takes some 15 ms, which few workers need",
+    "pytest_plugin.py": "every pytest run loads it where the package is installed, used or not",
+    "testing/servers.py": "testcontainers is another's package, and takes half a second",
     "store/endpoint.py": "redis.asyncio loads asyncio, which a synchronous client never needs",
 }
 """Other files with imports inside functions, each with its reason."""

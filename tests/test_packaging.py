@@ -31,6 +31,18 @@ print(json.dumps({
 """
 
 
+# Of the wheel alone: the environment whose dependencies are borrowed has an entry point of its own.
+ENTRY_POINT = """
+import sidekiq_lua
+from importlib.metadata import distributions
+from pathlib import Path
+site = str(Path(sidekiq_lua.__path__[0]).parent)
+(own,) = (found for found in distributions(path=[site]) if found.name == "sidekiq-lua")
+(plugin,) = own.entry_points.select(group="pytest11")
+print(plugin.value, plugin.load().sidekiq_fake.__name__)
+"""
+
+
 def run(*command: str | Path, cwd: Path, **env: str) -> str:
     """What a command prints. It sees no PYTHONPATH but one given here."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -115,6 +127,13 @@ def test_installed_command_says_its_version(
     python = install(wheel)
     assert checkout["version"] in run(python.parent / "sidekiq-lua", "--version", cwd=empty)
     assert list(empty.iterdir()) == []
+
+
+def test_pytest_finds_the_fixtures_of_an_installed_package(
+    wheel: Path, install: Callable[..., Path], empty: Path
+) -> None:
+    shown = run(install(wheel), "-c", ENTRY_POINT, cwd=empty)
+    assert shown.split() == ["sidekiq_lua.pytest_plugin", "sidekiq_fake"]
 
 
 def test_wheel_holds_the_package_the_scripts_and_nothing_else(wheel: Path) -> None:

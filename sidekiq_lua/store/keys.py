@@ -26,6 +26,7 @@ class Keys:
         self.profiles = f"{prefix}profiles"  # zset, names of profiles by the time of their end (s)
         self.owners = f"{prefix}lua:owners"  # hash, IDENTITY:EPOCH to JSON
         self.scripts = f"{prefix}lua:scripts"  # hash, script hash to name and version
+        self.test_claim = f"{prefix}lua:test-claim"  # string, in a database that a test run uses
 
     def queue(self, name: str) -> str:
         """List: a queue; jobs enter at the left and leave at the right."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, assert_type
 
-from sidekiq_lua import AsyncClient, Client, Config, Job, JobOptions, Sidekiq, sidekiq
+from sidekiq_lua import AsyncClient, Client, Config, Job, JobOptions, Queues, Sidekiq, Testing, sidekiq
 
 app = Sidekiq(redis="redis://localhost/1", concurrency=10)
 
@@ -51,6 +51,11 @@ class HeirJob(Base):
 
 
 assert_type(HardJob.perform_async(1, "a"), str | None)
+assert_type(HardJob.jobs(), list[dict[str, Any]])
+assert_type(HardJob.drain(), int)
+assert_type(Queues["low"], list[dict[str, Any]])
+with Testing.fake(), Testing.inline(everywhere=False):
+    assert_type(Testing.drain_all(), int)
 assert_type(HardJob.perform_in(60, 1, "a"), str | None)
 assert_type(HardJob.perform_at(datetime.now(UTC), 1, "a"), str | None)
 assert_type(HardJob.perform_in(timedelta(hours=1.5), 1, "a"), str | None)
