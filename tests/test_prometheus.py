@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
-from sidekiq_lua.contrib.prometheus import render, serve
+from sidekiq_lua.contrib.prometheus import add_to_health, render, serve
 from sidekiq_lua.errors import ConfigurationError
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -135,3 +135,22 @@ def test_without_the_extra_one_sentence_says_so() -> None:
     code = "import sys; sys.modules['prometheus_client'] = None\nimport sidekiq_lua.contrib.prometheus"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ConfigurationError: figures for Prometheus need prometheus-client: pip install" in done.stderr
+
+
+def test_beside_the_probes_of_a_worker(app: Sidekiq) -> None:
+    class EchoJob(app.Job):  # type: ignore[name-defined,misc]
+        def perform(self) -> None: ...
+
+    app.config.health = "127.0.0.1:0"
+    add_to_health(app)
+    runner = app.run()
+    try:
+        EchoJob.perform_async()
+        wait_until(lambda: app.transport().run(app.store.counters.totals()).processed)
+        with urllib.request.urlopen(f"{runner.health_url}/metrics", timeout=10) as reply:
+            found = parsed(reply.read().decode())
+        name = EchoJob.sidekiq_name()
+        assert found["sidekiq_job_runs_total", (("class", name), ("status", "success"))] == 1
+        assert found["sidekiq_busy", ()] == 0
+    finally:
+        runner.stop()

@@ -119,6 +119,11 @@ def render(app: App) -> tuple[str, bytes]:
     return CONTENT_TYPE_LATEST, generate_latest(registry(app))
 
 
+def add_to_health(app: App) -> None:
+    """Answer `/metrics` where the setting `health` lets a worker answer probes."""
+    app.health_routes["/metrics"] = lambda: (200, *render(app))
+
+
 @contextmanager
 def serve(app: App, address: str) -> Iterator[str]:
     """Serve the page at `HOST:PORT` (port 0: any) by a thread of its own; the value is its URL.
