@@ -57,6 +57,10 @@ class UnparsablePayload(SidekiqError, ValueError):
     """Text found in Redis is not a job; it goes to the dead set as it is."""
 
 
+class JobKilled(SidekiqError):
+    """What death handlers are told of a job that the Data API moved to the dead set; it did not run."""
+
+
 # -- Redis ------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "job", "registry"}
-    | {"outbox", "push_buffer", "sending"},
+    | {"holding", "outbox", "push_buffer", "sending"},
     {"worker", "api"},
     {"contrib", "instance", "cli", "monitor", "__main__", "__init__"},
 ]

@@ -1,4 +1,4 @@
-"""Calls that act on many entries of a set. Keys: `retry`, `schedule`, `dead`, `queue:NAME`, `lua:crashes:*`."""
+"""Calls that act on many entries. Keys: `retry`, `schedule`, `dead`, `queue:NAME`, `lua:crashes:*`."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Entries:
         )
 
     def replace(self, name: SetName, entry: Entry, payload: bytes) -> Call[bool]:
-        """Store `payload` in an entry's stead. False: it is gone, was rescheduled, or `payload` is there too."""
+        """Store `payload` in an entry's stead. False: gone, rescheduled, or `payload` is there too."""
         return self._replace(
             entries=self._all[name], entry=entry.raw, score=repr(entry.score), payload=payload, read=_did
         )

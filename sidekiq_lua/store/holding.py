@@ -53,7 +53,7 @@ class Holding:
         )
 
     def resume(self, name: str) -> Call[tuple[bool, int]]:
-        """Hold no job of a class any more: whether it was paused, and how many are held and to be released."""
+        """Hold no job of a class any more: whether it was paused, and how many are to be released."""
         keys = self._keys
         return self._resume(
             paused=keys.paused_classes,

@@ -16,14 +16,15 @@ LOOK = 1000
 
 
 class EntryPage(NamedTuple):
-    """The entries that were asked for, and the last one that was looked at; None: that was the last page."""
+    """The entries that were asked for; how many were looked at, and the last of these, None without any."""
 
     entries: list[Entry]
+    looked_at: int
     last: Entry | None
 
 
 class JobPage(NamedTuple):
-    """The jobs that were asked for, the newest first; how many older ones are left, and the newest of them."""
+    """The jobs that were asked for, the newest first; how many older ones are left, the newest of them."""
 
     jobs: list[bytes]
     left: int
@@ -48,7 +49,7 @@ class Pages:
         def read(reply: list[Any]) -> EntryPage:
             seen, member, score, found = reply
             entries = [Entry(found[i], float(found[i + 1])) for i in range(0, len(found), 2)]
-            return EntryPage(entries, Entry(member, float(score)) if seen else None)
+            return EntryPage(entries, seen, Entry(member, float(score)) if seen else None)
 
         return self._page(
             entries=self._sets[name],

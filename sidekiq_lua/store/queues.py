@@ -85,7 +85,7 @@ class Queues:
         return self._replace(queue=self._keys.queue(name), job=raw, payload=payload, read=_did)
 
     def move(self, name: str, raw: bytes, other: str, payload: bytes) -> Call[bool]:
-        """Push `payload` to another queue in a waiting job's stead; slow in a long queue. False: it is gone."""
+        """Push `payload` to another queue in a job's stead; slow in a long queue. False: it is gone."""
         keys = self._keys
         return self._move(
             queue=keys.queue(name),
