@@ -33,8 +33,8 @@ class PausedClass:
 
     A worker of this package learns of it with its next heartbeat, after 10 s at most with the default
     settings. From then on it puts aside each job of the class that it fetches, instead of starting it; those
-    that run go on. Ruby's workers know nothing of it and run what they fetch. Iterating gives the jobs put aside, the
-    oldest first. The class is that of the payload, or what an ActiveJob wraps. Everything raises
+    that run go on. Ruby's workers know nothing of it and run what they fetch. Iterating gives the jobs put
+    aside, the oldest first. The class is that of the payload, or what an ActiveJob wraps. Everything raises
     RedisError. Keys: `lua:paused_classes`, `lua:resumed_classes`, `lua:held:CLASS`.
     """
 

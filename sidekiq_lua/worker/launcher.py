@@ -225,12 +225,12 @@ class Launcher:
     def _fire(self, event: str) -> None:
         self.events.fire(event)
         if event == "beat":
-            self._paused.learn()
             if self._understudy:
                 self._understudy.beat()
             if self._metrics:
                 self._metrics.flush()
             set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
+            self._paused.learn()
 
     def _doubt(self, exchange: object) -> None:
         for station in self.stations:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PausedClasses:
-    """The paused job classes as this process knows them: it learns them at each beat, first before it fetches.
+    """The paused job classes as this process knows them, from each beat; the first comes before all jobs.
 
     Where none is paused, a job costs the look at an empty set.
     """
@@ -31,7 +31,8 @@ class PausedClasses:
 
     def hold(self, exchange: Exchange, delivery: Delivery, payload: Payload) -> bool:
         """Put a fetched job aside if its class is paused. False: it is to be run."""
-        name = payload.get("wrapped") or payload["class"]
+        wrapped = payload.get("wrapped")
+        name = wrapped if isinstance(wrapped, str) else payload["class"]
         if name not in self.names:
             return False
         holding = self._app.store.holding
