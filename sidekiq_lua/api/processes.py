@@ -69,17 +69,22 @@ class Process:
         """The queues it takes from, of all capsules."""
         if self.capsules is None:
             return self["queues"] or []
-        return list(dict.fromkeys(name for capsule in self.capsules.values() for name in capsule["weights"]))
+        return list(dict.fromkeys(name for table in self._tables() for name in table))
 
     @property
     def weights(self) -> dict[str, int]:
         """The weight of each queue; of one that two capsules serve, that of the last."""
-        tables = (
-            [capsule["weights"] for capsule in self.capsules.values()]
-            if self.capsules is not None
-            else (self["weights"] if isinstance(self["weights"], list) else [self["weights"] or {}])
-        )
-        return {name: weight for table in tables for name, weight in table.items()}
+        return {name: weight for table in self._tables() for name, weight in table.items()}
+
+    def _tables(self) -> list[dict[str, int]]:
+        """The weights by queue, one table for each capsule."""
+        if self.capsules is not None:
+            found = [
+                capsule.get("weights") for capsule in self.capsules.values() if isinstance(capsule, dict)
+            ]
+        else:
+            found = self["weights"] if isinstance(self["weights"], list) else [self["weights"]]
+        return [table for table in found if isinstance(table, dict)]
 
     @property
     def version(self) -> str | None:
