@@ -12,9 +12,35 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .api.bulk import Progress
+    from .api.entry import SortedEntry
+    from .api.processes import Process
+    from .api.queue import QueuedJob
+    from .api.record import JobRecord
+    from .api.work import Work
     from .config import Config
     from .context import Context
-    from .instance import AsyncClient, Client, Deploy, Job, MetricsQuery, ProfileSet, Sidekiq, Stats, sidekiq
+    from .instance import (
+        AsyncClient,
+        Client,
+        DeadSet,
+        Deploy,
+        IterableJobQuery,
+        Job,
+        MetricsQuery,
+        PausedClass,
+        ProcessSet,
+        ProfileSet,
+        Queue,
+        RetrySet,
+        ScheduledSet,
+        Sidekiq,
+        Stats,
+        StatsHistory,
+        Workers,
+        WorkSet,
+        sidekiq,
+    )
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
@@ -36,6 +62,22 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Runner",
     # looking
     "Stats",
+    "StatsHistory",
+    "Queue",
+    "JobRecord",
+    "QueuedJob",
+    "SortedEntry",
+    "ScheduledSet",
+    "RetrySet",
+    "DeadSet",
+    "Progress",
+    "PausedClass",
+    "ProcessSet",
+    "Process",
+    "WorkSet",
+    "Workers",
+    "Work",
+    "IterableJobQuery",
     "MetricsQuery",
     "Deploy",
     "ProfileSet",
@@ -60,6 +102,22 @@ _HOME = {
     "Chain": "middleware",
     "Runner": "worker.runner",
     "Stats": "instance",
+    "StatsHistory": "instance",
+    "Queue": "instance",
+    "JobRecord": "api.record",
+    "QueuedJob": "api.queue",
+    "SortedEntry": "api.entry",
+    "ScheduledSet": "instance",
+    "RetrySet": "instance",
+    "DeadSet": "instance",
+    "Progress": "api.bulk",
+    "PausedClass": "instance",
+    "ProcessSet": "instance",
+    "Process": "api.processes",
+    "WorkSet": "instance",
+    "Workers": "instance",
+    "Work": "api.work",
+    "IterableJobQuery": "instance",
     "MetricsQuery": "instance",
     "Deploy": "instance",
     "ProfileSet": "instance",

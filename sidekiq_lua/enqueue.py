@@ -137,6 +137,14 @@ class Enqueuer:
         self._check(payload)
         return payload
 
+    def check_edited(self, payload: Payload) -> None:
+        """Raises InvalidJob or a subclass where a push would, for a job whose arguments were changed."""
+        validate(payload)
+        kind = self._app.registry.find(payload["class"])
+        if kind is not None:
+            kind.check_args(payload["args"])
+        self._check(payload)
+
     def _check(self, payload: Payload) -> None:
         mode = self._app.config.strict_args
         problem = unsafe(payload["args"]) if mode != "none" else None

@@ -65,6 +65,10 @@ class NoTestServer(SidekiqError):
     """There is no server for tests; the message says what was tried, and what to install."""
 
 
+class JobKilled(SidekiqError):
+    """What death handlers are told of a job that the Data API moved to the dead set; it did not run."""
+
+
 # -- Redis ------------------------------------------------------------------------------
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .api import deploy, metrics, profiles, stats
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from .api import classes, deploy, history, iteration, metrics, processes, profiles, queue, sets, stats, work
 from .app import App
 from .async_client import BaseAsyncClient
 from .client import BaseClient
@@ -92,6 +96,83 @@ class ProfileSet(profiles.ProfileSet):
 
     def __init__(self, app: App | None = None) -> None:
         super().__init__(app or sidekiq)
+
+
+class StatsHistory(history.StatsHistory):
+    __doc__ = history.StatsHistory.__doc__
+
+    def __init__(self, days_previous: int, start_date: date | None = None, app: App | None = None) -> None:
+        super().__init__(app or sidekiq, days_previous, start_date)
+
+
+class Queue(queue.Queue):
+    """A queue of the default instance: `Queue("low")`; or of another: `Queue("low", app)`."""
+
+    def __init__(self, name: str = "default", app: App | None = None) -> None:
+        super().__init__(app or sidekiq, name)
+
+    @classmethod
+    def all(cls, app: App | None = None) -> list[Queue]:
+        """Every known queue, by name. Raises RedisError. Keys: `queues`, `queue:NAME`, `paused`."""
+        return [cls(found.name, app) for found in queue.Queue._all(app or sidekiq)]
+
+
+class ScheduledSet(sets.ScheduledSet):
+    __doc__ = sets.ScheduledSet.__doc__
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+class RetrySet(sets.RetrySet):
+    __doc__ = sets.RetrySet.__doc__
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+class DeadSet(sets.DeadSet):
+    __doc__ = sets.DeadSet.__doc__
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+class ProcessSet(processes.ProcessSet):
+    __doc__ = processes.ProcessSet.__doc__
+
+    def __init__(self, app: App | None = None, clean: bool = True) -> None:
+        super().__init__(app or sidekiq, clean)
+
+
+class WorkSet(work.WorkSet):
+    __doc__ = work.WorkSet.__doc__
+
+    def __init__(self, app: App | None = None) -> None:
+        super().__init__(app or sidekiq)
+
+
+Workers = WorkSet
+"""Sidekiq's old name of WorkSet."""
+
+
+class IterableJobQuery(iteration.IterableJobQuery):
+    __doc__ = iteration.IterableJobQuery.__doc__
+
+    def __init__(self, jids: str | Iterable[str | None] | None, app: App | None = None) -> None:
+        super().__init__(app or sidekiq, jids)
+
+
+class PausedClass(classes.PausedClass):
+    __doc__ = classes.PausedClass.__doc__
+
+    def __init__(self, job_class: type[JobBase[Any]] | str, app: App | None = None) -> None:
+        super().__init__(app or sidekiq, job_class)
+
+    @classmethod
+    def all(cls, app: App | None = None) -> list[PausedClass]:
+        """The paused classes, and those that go on and still have held jobs, by name. Raises RedisError."""
+        return [cls(name, app) for name in classes.PausedClass._names(app or sidekiq)]
 
 
 class Job(JobBase[P]):

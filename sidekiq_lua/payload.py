@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ Payload = dict[str, Any]
 DEFAULTS: Mapping[str, Any] = {"retry": True, "queue": "default"}
 _LOCAL = ("pool", "client_class")
 """Options that say how to push, and are not part of the job."""
+CRASH_KEY_BYTES = 64
+"""The longest crash key is shorter than this."""
 _RETRY_FOR_LIMIT_S = 1_000_000_000
 
 
@@ -77,6 +80,14 @@ class Codec:
         if (b"NaN" in raw or b"Infinity" in raw) and not self._is_text(payload):
             raise UnparsablePayload("a number that JSON does not have (NaN, Infinity) is in it")
         return payload
+
+    def look(self, raw: bytes) -> Payload:
+        """The JSON object in a text, to be shown and not to be run; {} for what is none."""
+        try:
+            found = self._load(raw)
+        except (ValueError, RecursionError):
+            return {}
+        return found if type(found) is dict else {}
 
     def _is_text(self, payload: Payload) -> bool:
         try:
@@ -161,3 +172,11 @@ def shorten(value: Any) -> str:
     """Its repr, cut to 200 characters, for a message."""
     text = repr(value)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def crash_key(payload: Payload | None, raw: bytes) -> str:
+    """The name under which crashes of a job are counted: its jid, else the hash of its bytes."""
+    jid = payload.get("jid") if payload else None
+    if isinstance(jid, str) and jid.isascii() and jid.isprintable() and 0 < len(jid) < CRASH_KEY_BYTES:
+        return jid
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()

@@ -17,12 +17,39 @@ FIELDS = ["RETURNS", "BOUND", "REPLAY", "ROLES", "INVARIANT"]
 MAX_LINES = 60
 
 READS = {
-    *("EXISTS", "GET", "HEXISTS", "HGET", "HMGET", "HSCAN", "LINDEX", "LLEN", "LPOS", "SCARD", "SISMEMBER"),
+    *(
+        "EXISTS",
+        "GET",
+        "HEXISTS",
+        "HGET",
+        "HMGET",
+        "HSCAN",
+        "LINDEX",
+        "LLEN",
+        "LPOS",
+        "LRANGE",
+        "SCARD",
+        "SISMEMBER",
+    ),
     *("BITFIELD_RO", "HGETALL", "HLEN", "STRLEN"),
-    *("SMEMBERS", "SSCAN", "TYPE", "ZCARD", "ZCOUNT", "ZRANGE", "ZSCORE"),
+    *("SMEMBERS", "SSCAN", "TYPE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANK", "ZSCORE"),
 }
 WRITES = {
-    *("DEL", "EXPIRE", "HDEL", "HSET", "INCRBY", "LMOVE", "LPUSH", "LREM", "RPOP", "RPUSH", "SADD", "SET"),
+    *(
+        "DEL",
+        "EXPIRE",
+        "HDEL",
+        "HSET",
+        "INCRBY",
+        "LMOVE",
+        "LPUSH",
+        "LREM",
+        "LSET",
+        "RPOP",
+        "RPUSH",
+        "SADD",
+        "SET",
+    ),
     *("BITFIELD", "HINCRBY", "HSETNX"),
     *("SREM", "UNLINK", "ZADD", "ZREM", "ZREMRANGEBYRANK"),
 }
@@ -33,9 +60,20 @@ PAGED = {"HSCAN": "COUNT", "SSCAN": "COUNT", "ZRANGE": "LIMIT"}
 
 WHOLE: Mapping[str, str] = {
     "fallen": "one member for each slot of a process",
-    "read_hashes": "three fields for each class that ran, or one for each minute of a day",
+    "paused_classes": "as many names as people have paused",
+    "read_hashes": "three fields for each class that ran, one for each minute of a day or running job",
 }
 """Scripts that read a whole set or hash, and what bounds it."""
+
+RANKED: Mapping[str, str] = {
+    "page": "as many entries as lib/step.lua says, 50 at most",
+    "place": "one entry",
+    "waiting": "as many jobs as lib/step.lua says, 50 at most",
+}
+"""Scripts that read a list or a sorted set from one rank to another, and what bounds it."""
+
+METHODS = {"byte", "sub", "find"}
+"""Of strings: to compare members as Redis orders them, and to look for a text, which is no pattern."""
 
 GLOBALS = {"ARGV", "KEYS", "ipairs", "math", "redis", "tonumber", "type", "unpack"}
 """No cjson, os, string or table: a script neither reads a payload nor makes a key."""
@@ -254,6 +292,10 @@ def known_commands(text: str, name: str) -> list[str]:
             complaints.append(f"{match[1]} is not one of the commands that a script may call")
         if command in {"HGETALL", "SMEMBERS"} and name not in WHOLE:
             complaints.append(f"{command} is bounded only by what WHOLE says")
+        if command in {"LRANGE", "ZRANGE"} and name in RANKED:
+            continue
+        if command == "LRANGE":
+            complaints.append("LRANGE is bounded only by what RANKED says")
         if command in PAGED and f'"{PAGED[command]}"' not in match[3]:
             complaints.append(f"{command} without {PAGED[command]} is not bounded")
     return complaints
@@ -286,10 +328,17 @@ def no_globals(text: str, name: str) -> list[str]:
     known |= set(re.findall(r"\blocal function (\w+)", code))
     complaints = []
     for before, token in zip(["", *tokens], tokens, strict=False):
+        if before == ":" and token in METHODS:
+            continue
         if before == "." or not re.match(r"[A-Za-z_]", token) or token in _LUA:
             continue
         if token not in known:
             complaints.append(f"{token} is a global")
+    complaints += [
+        f":find({arguments}) looks for a pattern"
+        for arguments in re.findall(r":find\(([^()]*)\)", code)
+        if not arguments.endswith(", 1, true")
+    ]
     complaints += [f"redis.{n}" for n in re.findall(r"\bredis\.(\w+)", code) if n not in REDIS]
     return complaints
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from keyspace import BURIAL, DAY, ME, MINE, NOW, REGISTERED, RUNNING, RUNNING_LOW, STORE, job
 
+from sidekiq_lua.store.bulk import Return
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
+from sidekiq_lua.store.holding import Held
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.store.sent import PushLane, once
@@ -53,14 +56,31 @@ CASES: dict[str, Case] = {
     ),
     "bury": Case(MINE.bury("default", job(1), _FAILED, BURIAL, DAY), {**HELD, **OTHERS}),
     "bury_entry": Case(STORE.entries.bury("retry", Entry(job(22), NOW - 2), _KILLED, BURIAL), OTHERS),
+    "bury_entries": Case(
+        STORE.bulk.bury("retry", [Entry(job(22), NOW - 2), Entry(job(9), 1.0)], BURIAL), OTHERS
+    ),
     "clear_queue": Case(
         _queues.clear("default"), {**WAITING, **HELD, "queues": {"default", "low"}}, (11, 12)
     ),
     "clear_set": Case(STORE.entries.clear("dead"), OTHERS, (21,)),
+    "delete_entries": Case(
+        STORE.bulk.delete("schedule", [Entry(job(23), NOW - 3), Entry(job(9), 1.0)]), OTHERS, (23,)
+    ),
     "delete_entry": Case(STORE.entries.delete("schedule", Entry(job(23), NOW - 3)), OTHERS, (23,)),
     "delete_job": Case(_queues.delete("default", job(11)), WAITING, (11,)),
     "drop": Case(MINE.drop("default", job(1), DAY), HELD, (1,)),
     "due": Case(STORE.entries.due(NOW, 10, {}), OTHERS),
+    "enqueue_entries": Case(
+        STORE.bulk.enqueue(
+            "dead",
+            [
+                Return(Entry(job(21), NOW - 1), "low", job(21), "21"),
+                Return(Entry(job(24), NOW - 1), "", b"", "24"),
+            ],
+        ),
+        {**WAITING, "dead": [(job(21), NOW - 1), (job(24), NOW - 1)], "lua:crashes:21": "2"},
+        (24,),
+    ),
     "enqueue_entry": Case(
         STORE.entries.enqueue("dead", Entry(job(21), NOW - 1), "low", job(21), "21"),
         {**WAITING, **OTHERS, "lua:crashes:21": "2"},
@@ -81,6 +101,11 @@ CASES: dict[str, Case] = {
     "forget": Case(_owners.forget(ME), REGISTERED),
     "held": Case(MINE.held("default"), HELD),
     "job_metrics": Case(STORE.metrics.of_class("SomeJob", [NOW, NOW - 60], ten=False), _MINUTE),
+    "hold": Case(
+        STORE.holding.hold("SomeJob", MINE, "default", job(1)),
+        {**HELD, "lua:paused_classes": {"SomeJob"}, "lua:held:SomeJob": [b"default\n" + job(41)]},
+    ),
+    "is_member": Case(_processes.listed(ME.identity), HEARTBEAT),
     "keep_alive": Case(
         library()["keep_alive"].call(process=KEYS.process(ME.identity), work=KEYS.work(ME.identity), ttl=60),
         HEARTBEAT,
@@ -91,6 +116,12 @@ CASES: dict[str, Case] = {
     ),
     "members": Case(_queues.names(), {"queues": {"default", "low"}}),
     "owners": Case(_owners.page(), REGISTERED),
+    "move_job": Case(_queues.move("default", job(11), "low", job(11)), WAITING),
+    "page": Case(STORE.pages.entries("retry", Entry(job(22), NOW), upward=False), OTHERS),
+    "pause_class": Case(
+        STORE.holding.pause("SomeJob"), {"lua:paused_classes": {"A"}, "lua:resumed_classes": {"SomeJob"}}
+    ),
+    "paused_classes": Case(STORE.holding.classes(), {"lua:paused_classes": {"A", "B"}}),
     "pause": Case(_queues.pause("default"), {"paused": {"low"}}),
     "preflight": Case(STORE.counters.preflight(ME.identity, [RUNNING, "queue:default"]), {**HELD, **WAITING}),
     "process_info": Case(_processes.info([ME.identity]), HEARTBEAT),
@@ -104,6 +135,7 @@ CASES: dict[str, Case] = {
     "push": Case(_queues.push("default", [job(31), job(32)]), WAITING),
     "push_once": Case(once(_queues.push("default", [job(31), job(32)]), LANE), WAITING),
     "queue_sizes": Case(_queues.sizes(QUEUES), {**WAITING, "paused": {"low"}}),
+    "read_strings": Case(STORE.counters.days("failed", [DAY, "2027-01-14"]), {f"stat:failed:{DAY}": "5"}),
     "read_hashes": Case(STORE.metrics.minutes([NOW, NOW - 60], ten=False), _MINUTE),
     "read_profile": Case(STORE.profiles.infos([("mine-23", NOW + 9), ("gone-1", NOW)]), _PROFILES),
     "recover": Case(
@@ -112,8 +144,22 @@ CASES: dict[str, Case] = {
         ),
         {**HELD, **WAITING, **OTHERS, "lua:crashes:1": "2"},
     ),
+    "release": Case(
+        STORE.holding.release("SomeJob", [Held(b"low\n" + job(41), "low", job(41))]),
+        {
+            **WAITING,
+            "lua:resumed_classes": {"SomeJob"},
+            "lua:held:SomeJob": [b"low\n" + job(41), b"low\n" + job(42)],
+        },
+    ),
     "register": Case(_owners.register(ME), {}),
     "requeue": Case(MINE.requeue("default", [job(1), job(2)]), {**HELD, **WAITING}),
+    "replace_entry": Case(STORE.entries.replace("retry", Entry(job(22), NOW - 2), job(22, ',"a":1')), OTHERS),
+    "replace_job": Case(_queues.replace("default", job(11), job(11, ',"a":1')), WAITING),
+    "resume_class": Case(
+        STORE.holding.resume("SomeJob"),
+        {"lua:paused_classes": {"SomeJob"}, "lua:held:SomeJob": [b"low\n" + job(41)]},
+    ),
     "reschedule_entry": Case(STORE.entries.reschedule("retry", Entry(job(22), NOW - 2), NOW + 60), OTHERS),
     "reset_stats": Case(STORE.counters.reset(["processed"]), {"stat:processed": "5"}),
     "retry": Case(MINE.retry("default", job(1), _FAILED, NOW, DAY), {**HELD, **OTHERS}),
@@ -122,5 +168,11 @@ CASES: dict[str, Case] = {
     "signal": Case(_processes.signal(ME.identity, "TERM"), {}),
     "stats": Case(STORE.counters.totals(), {**OTHERS, **HEARTBEAT, "stat:processed": "5"}),
     "store_profile": Case(STORE.profiles.store("new-31", {"token": "new", "data": b"gz"}, NOW), _PROFILES),
+    "trim": Case(
+        STORE.entries.trim(replace(BURIAL, limit=2)),
+        {"dead": [(job(21), NOW - 1), (job(24), NOW - 2)]},
+        (24,),
+    ),
+    "waiting": Case(STORE.pages.jobs("default", None), WAITING),
     "unpause": Case(_queues.unpause("default"), {"paused": {"default", "low"}}),
 }

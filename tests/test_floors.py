@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
-    | {"outbox", "push_buffer", "sending"},
+    | {"holding", "outbox", "push_buffer", "sending"},
     {"worker", "api", "testing"},
     {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def queue_sizes(app: App) -> list[QueueSize]:
     """Every known queue, by name. Raises RedisError. Keys: `queues`, `queue:NAME`, `paused`."""
     queues = app.store.queues
-    names = sorted(_members(app, queues.names))
+    names = sorted(members(app, queues.names))
     found: list[QueueSize] = []
     while len(found) < len(names):
         # A call answers for fewer where the oldest jobs are large.
@@ -28,17 +28,17 @@ def queue_sizes(app: App) -> list[QueueSize]:
 def process_infos(app: App) -> list[ProcessInfo]:
     """Every process that has a heartbeat, by identity. Raises RedisError. Keys: `processes`, IDENTITY."""
     processes = app.store.processes
-    names = sorted(_members(app, processes.identities))
+    names = sorted(members(app, processes.identities))
     slices = (names[start : start + PAGE] for start in range(0, len(names), PAGE))
     return [info for part in slices for info in app.transport().run(processes.info(part))]
 
 
-def _members(app: App, page: Callable[[str], Call[tuple[str, list[str]]]]) -> set[str]:
+def members(app: App, page: Callable[[str], Call[tuple[str, list[str]]]]) -> set[str]:
     """A set's members; a scan may answer one of them twice."""
     found: set[str] = set()
     cursor = "0"
     while True:
-        cursor, members = app.transport().run(page(cursor))
-        found.update(members)
+        cursor, some = app.transport().run(page(cursor))
+        found.update(some)
         if cursor == "0":
             return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ..errors import ConfigurationError, UnparsablePayload
-from ..payload import is_number, seconds
+from ..errors import ConfigurationError
 from ..store.counters import Total
 from .pages import process_infos, queue_sizes
+from .record import latency
 
 if TYPE_CHECKING:
     from ..app import App
@@ -102,12 +102,4 @@ class Stats:
         self._app.transport().run(self._app.store.counters.reset(chosen))
 
     def _latency(self, oldest: bytes) -> float:
-        if not oldest:
-            return 0.0
-        try:
-            payload = self._app.codec.load(oldest)
-        except UnparsablePayload:
-            return 0.0
-        stamp: Any = payload.get("enqueued_at") or payload.get("created_at")
-        # A clock that is behind the one of whoever enqueued would show a wait below nothing.
-        return max(self._app.clock.now() - seconds(stamp), 0.0) if is_number(stamp) else 0.0
+        return latency(self._app, self._app.codec.look(oldest)) if oldest else 0.0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from .bulk import Bulk
 from .counters import Counters
 from .endpoint import Endpoint
 from .entries import Entries
+from .holding import Holding
 from .keys import Keys
 from .metrics import Metrics
 from .owners import Owners
+from .pages import Pages
 from .processes import Processes
 from .profiles import Profiles
 from .queues import Queues
@@ -28,6 +31,9 @@ class Store:
         self.processes = Processes(self.keys)
         self.owners = Owners(self.keys)
         self.counters = Counters(self.keys)
+        self.pages = Pages(self.keys)
+        self.bulk = Bulk(self.keys)
+        self.holding = Holding(self.keys)
         self.metrics = Metrics(self.keys)
         self.profiles = Profiles(self.keys)
 

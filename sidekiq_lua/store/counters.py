@@ -31,6 +31,7 @@ class Counters:
         self._keys = keys
         self._stats = library()["stats"].call
         self._reset = library()["reset_stats"].call
+        self._strings = library()["read_strings"].call
         self._announce = library()["announce"].call
         self._preflight = library()["preflight"].call
 
@@ -53,6 +54,13 @@ class Counters:
     def reset(self, names: Sequence[Total]) -> Call[int]:
         """Set totals back to 0; answers how many."""
         return self._reset(totals=[getattr(self._keys, name) for name in names])
+
+    def days(self, name: Total, days: Sequence[str]) -> Call[list[int]]:
+        """The counts of at most 1000 UTC days, given as YYYY-MM-DD."""
+        key = self._keys.processed_on if name == "processed" else self._keys.failed_on
+        return self._strings(
+            strings=[key(day) for day in days], read=lambda reply: [_number(value or 0) for value in reply]
+        )
 
     def announce(self) -> Call[int]:
         """Write down this version's scripts; answers the schema number that was there before, or 0."""

@@ -55,6 +55,9 @@ class Entries:
         self._delete = scripts["delete_entry"].call
         self._reschedule = scripts["reschedule_entry"].call
         self._clear = scripts["clear_set"].call
+        self._replace = scripts["replace_entry"].call
+        self._schedule = scripts["schedule"].call
+        self._trim = scripts["trim"].call
 
     def due(self, now: float, n: int, skips: Mapping[str, int]) -> Call[dict[str, list[bytes]]]:
         """Up to n entries each of `retry` and `schedule` that are due at epoch seconds `now`, or fewer that
@@ -129,6 +132,20 @@ class Entries:
         return self._reschedule(
             entries=self._all[name], entry=entry.raw, score=repr(entry.score), due=repr(due), read=_did
         )
+
+    def replace(self, name: SetName, entry: Entry, payload: bytes) -> Call[bool]:
+        """Store `payload` in an entry's stead. False: gone, rescheduled, or `payload` is there too."""
+        return self._replace(
+            entries=self._all[name], entry=entry.raw, score=repr(entry.score), payload=payload, read=_did
+        )
+
+    def add(self, name: SetName, score: float, payload: bytes) -> Call[int]:
+        """Add an entry; its score is epoch seconds."""
+        return self._schedule(schedule=self._all[name], entries=[repr(score), payload])
+
+    def trim(self, burial: Burial) -> Call[int]:
+        """Drop at most 2000 dead jobs that are too old or too many; answers how many."""
+        return self._trim(dead=self._keys.dead, cutoff=repr(burial.cutoff), limit=burial.limit)
 
     def clear(self, name: SetName) -> Call[int]:
         """Delete every entry of a set; answers how many."""

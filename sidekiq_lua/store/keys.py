@@ -25,6 +25,9 @@ class Keys:
         self.failed = f"{prefix}stat:failed"  # string, a counter
         self.profiles = f"{prefix}profiles"  # zset, names of profiles by the time of their end (s)
         self.owners = f"{prefix}lua:owners"  # hash, IDENTITY:EPOCH to JSON
+        self.paused_classes = f"{prefix}lua:paused_classes"  # set of names of job classes
+        self.resumed_classes = f"{prefix}lua:resumed_classes"  # set of names, jobs of theirs are held still
+        self.leader = f"{prefix}dear-leader"  # string, an identity; Sidekiq Enterprise writes it
         self.scripts = f"{prefix}lua:scripts"  # hash, script hash to name and version
         self.test_claim = f"{prefix}lua:test-claim"  # string, in a database that a test run uses
 
@@ -55,6 +58,14 @@ class Keys:
     def failed_on(self, day: str) -> str:
         """String: failed runs on one UTC day, YYYY-MM-DD."""
         return f"{self.prefix}stat:failed:{day}"
+
+    def held(self, name: str) -> str:
+        """List: the jobs of a paused class, each after its queue's name and a line feed; the newest first."""
+        return f"{self.prefix}lua:held:{name}"
+
+    def iteration(self, jid: str) -> str:
+        """Hash: how far an iterable job has come."""
+        return f"{self.prefix}it-{jid}"
 
     def fallen(self, identity: str) -> str:
         """Set: crash keys of the jobs that a process was running when it was seen to die."""

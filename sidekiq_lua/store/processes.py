@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from .calls import Call
 from .keys import Keys
 from .owners import Owner
-from .queues import PAGE, read_page
+from .queues import PAGE, read_page, text
 from .scripts import library
 
 
@@ -49,6 +49,9 @@ class Processes:
         self._signal = scripts["signal"].call
         self._members = scripts["members"].call
         self._info = scripts["process_info"].call
+        self._is_member = scripts["is_member"].call
+        self._strings = scripts["read_strings"].call
+        self._hashes = scripts["read_hashes"].call
 
     def beat(
         self,
@@ -100,6 +103,22 @@ class Processes:
     def identities(self, cursor: str = "0") -> Call[tuple[str, list[str]]]:
         """One page of listed processes: the next cursor, "0" at the end, and the identities."""
         return self._members(set=self._keys.processes, cursor=cursor, size=PAGE, read=read_page)
+
+    def listed(self, identity: str) -> Call[bool]:
+        """Whether a process is listed."""
+        return self._is_member(set=self._keys.processes, member=identity, read=lambda reply: reply == 1)
+
+    def leader(self) -> Call[str]:
+        """The identity of Sidekiq Enterprise's leader, or ""."""
+        return self._strings(strings=[self._keys.leader], read=lambda reply: text(reply[0]))
+
+    def work(self, identity: str) -> Call[dict[str, bytes]]:
+        """What a process runs, as its last beat said: JSON by thread id."""
+        return self._hashes(
+            hashes=[self._keys.work(identity)],
+            fields=1,
+            read=lambda reply: dict(zip(map(text, reply[0][::2]), reply[0][1::2], strict=True)),
+        )
 
     def prune(self, identities: Sequence[str]) -> Call[int]:
         """Forget those of at most 100 listed processes that have no heartbeat; -1: done a minute ago."""

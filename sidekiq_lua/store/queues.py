@@ -39,6 +39,8 @@ class Queues:
         self._pause = library()["pause"].call
         self._unpause = library()["unpause"].call
         self._clear = library()["clear_queue"].call
+        self._replace = library()["replace_job"].call
+        self._move = library()["move_job"].call
 
     def push(self, name: str, payloads: Sequence[bytes]) -> Call[int]:
         """Add jobs, oldest first, to one queue."""
@@ -78,6 +80,23 @@ class Queues:
         """Delete one waiting job by its exact bytes; slow in a long queue. False: a worker took it."""
         return self._delete_job(queue=self._keys.queue(name), payload=raw, read=_did)
 
+    def replace(self, name: str, raw: bytes, payload: bytes) -> Call[bool]:
+        """Store `payload` in the stead of a waiting job; slow in a long queue. False: a worker took it."""
+        return self._replace(queue=self._keys.queue(name), job=raw, payload=payload, read=_did)
+
+    def move(self, name: str, raw: bytes, other: str, payload: bytes) -> Call[bool]:
+        """Push `payload` to another queue in a job's stead; slow in a long queue. False: it is gone."""
+        keys = self._keys
+        return self._move(
+            queue=keys.queue(name),
+            queues=keys.queues,
+            other=keys.queue(other),
+            job=raw,
+            name=other,
+            payload=payload,
+            read=_did,
+        )
+
     def clear(self, name: str) -> Call[int]:
         """Delete every waiting job and forget the queue's name; answers how many jobs."""
         return self._clear(queues=self._keys.queues, queue=self._keys.queue(name), name=name)
@@ -88,4 +107,8 @@ def _did(reply: int) -> bool:
 
 
 def read_page(reply: list[Any]) -> tuple[str, list[str]]:
-    return reply[0].decode(), [member.decode("utf-8", "backslashreplace") for member in reply[1]]
+    return reply[0].decode(), [text(member) for member in reply[1]]
+
+
+def text(member: bytes) -> str:
+    return member.decode("utf-8", "backslashreplace")

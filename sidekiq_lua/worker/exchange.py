@@ -231,6 +231,13 @@ class Exchange:
         if not delivery.given_back:
             self._done.append(delivery)
 
+    def let_go(self, delivery: Delivery, *, gone: bool = False) -> None:
+        """A job that did not run is not this process's any more; `gone`: somebody else has settled it."""
+        self.active.pop(delivery, None)
+        self.ownership.held.discard(delivery)
+        if gone:
+            self._gone(delivery)
+
     def settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
         """A job failed: retry, bury or drop it, now or, if Redis is away, later; then `after`."""
         self.active.pop(delivery, None)

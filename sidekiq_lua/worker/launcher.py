@@ -15,6 +15,7 @@ from .heartbeat import Heartbeat
 from .identity import info, new_identity, set_title
 from .marks import Marks
 from .metrics import MetricsFlusher
+from .pausing import PausedClasses
 from .processor import Work
 from .recovery import Recovery
 from .scheduler import Scheduler
@@ -59,8 +60,18 @@ class Launcher:
         self._marks = Marks(self.concurrency)
         self._understudy = None if embedded else Understudy(app, self.identity, self._marks, self._log)
         self._metrics = MetricsFlusher(app, self._transport, errors) if config.metrics else None
+        self._paused = PausedClasses(app, self._transport)
         self.stations = [
-            Station(app, capsule, number, self.identity, self._transport, self._stopping.is_set, self._marks)
+            Station(
+                app,
+                capsule,
+                number,
+                self.identity,
+                self._transport,
+                self._stopping.is_set,
+                self._marks,
+                self._paused,
+            )
             for number, capsule in enumerate(capsules)
         ]
         self.heartbeat = Heartbeat(
@@ -222,6 +233,7 @@ class Launcher:
             if self._metrics:
                 self._metrics.flush()
             set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
+            self._paused.learn()
 
     def _doubt(self, exchange: object) -> None:
         for station in self.stations:

@@ -13,11 +13,12 @@ from ..errors import Shutdown, UnknownJobClass, UnparsablePayload
 from ..execution import await_job, call_job, make_job
 from ..job import JobBase
 from ..log import JobLogger
-from ..payload import Payload
+from ..payload import Payload, crash_key
 from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
-from .marks import Marks, crash_key
+from .marks import Marks
+from .pausing import PausedClasses
 from .profiler import Profiler
 from .retry import caused_by_shutdown
 
@@ -43,6 +44,7 @@ class Processor:
     def __init__(
         self, app: App, exchange: Exchange, failures: FailureHandler, job_logger: JobLogger,
         submit: Callable[[Delivery, Payload, JobClass], None], stopping: Callable[[], bool], marks: Marks,
+        paused: PausedClasses,
     ) -> None:  # fmt: skip
         self._app = app
         self._exchange = exchange
@@ -51,6 +53,7 @@ class Processor:
         self._submit = submit
         self._stopping = stopping
         self._marks = marks
+        self._paused = paused
         self._profiler = Profiler(app, failures)
         self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
@@ -69,6 +72,8 @@ class Processor:
             payload = self._app.codec.load(delivery.raw)
         except UnparsablePayload as error:
             self._failures.unparsable(delivery, error)
+            return
+        if self._paused.names and self._paused.hold(self._exchange, delivery, payload):
             return
         job_class = self._app.registry.find(payload["class"])
         if job_class is not None and job_class.is_async:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..errors import UnparsablePayload, UnserializableArguments
-from ..payload import Payload
+from ..holding import release
+from ..payload import Payload, crash_key
 from ..store import Transport
 from ..store.owners import Orphan, Owner
 from ..store.queues import PAGE
 from .actor import Actor
 from .failure import FailureHandler
-from .marks import crash_key
 
 if TYPE_CHECKING:
     from ..app import App
@@ -59,6 +59,7 @@ class Recovery(Actor):
             self._gone_since.clear()
         self.sweep()
         self._prune()
+        self._release()
         return float(self._app.config.recovery_interval)
 
     def sweep(self) -> int:
@@ -192,6 +193,13 @@ class Recovery(Actor):
         payload = self._payload(orphan.burial)
         if payload is not None:
             self._failures.died(payload, PoisonPill(payload.get("error_message")))
+
+    def _release(self) -> None:
+        """Return held jobs of classes that go on, where the one who resumed them could not end it."""
+        for name in self._transport.run(self._app.store.holding.classes())[1]:
+            released = release(self._transport, self._app.store, name)
+            if released:
+                self._app.logger.info("returned %d held jobs of %s to their queues", released, name)
 
     def _prune(self) -> None:
         """Once a minute, take processes without a heartbeat off Sidekiq's list."""

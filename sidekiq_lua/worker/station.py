@@ -17,6 +17,7 @@ from .manager import Manager
 from .marks import Marks
 from .order import QueueOrder
 from .ownership import Ownership
+from .pausing import PausedClasses
 from .processor import Processor, Work
 from .waiter import Waiter
 
@@ -31,7 +32,7 @@ class Station:
 
     def __init__(
         self, app: App, capsule: Capsule, number: int, identity: str, transport: Transport,
-        stopping: Callable[[], bool], marks: Marks,
+        stopping: Callable[[], bool], marks: Marks, paused: PausedClasses,
     ) -> None:  # fmt: skip
         config, log = app.config, app.logger
         order = QueueOrder(capsule)
@@ -44,7 +45,7 @@ class Station:
         self.failures = FailureHandler(app, self.exchange)
         job_logger = JobLogger(log, config.skip_default_job_logging, config.logged_job_attributes)
         self.processor = Processor(
-            app, self.exchange, self.failures, job_logger, self._submit, stopping, marks
+            app, self.exchange, self.failures, job_logger, self._submit, stopping, marks, paused
         )
         self.manager = Manager(capsule.name, self.exchange, self.processor.process)
         self.loop = EventLoop(capsule.name, self._poke)

@@ -87,6 +87,8 @@ def touched(commands: list[list[bytes]], card: Callable[[bytes], int], fields: C
                 ranges += int(last) - int(first) + 1
             case b"ZRANGE", [*_, b"LIMIT", _, n]:
                 ranges += int(n)
+            case ((b"ZRANGE" | b"LRANGE"), [_, first, last, *_]):
+                ranges += int(last) - int(first) + 1
             case ((b"SSCAN" | b"HSCAN"), [*_, b"COUNT", n]):
                 ranges += int(n)
             case b"SMEMBERS", [key]:
@@ -95,7 +97,7 @@ def touched(commands: list[list[bytes]], card: Callable[[bytes], int], fields: C
                 ranges += fields(key)
             case ((b"BITFIELD" | b"BITFIELD_RO"), [_, *words]):
                 ranges += words.count(b"INCRBY") + words.count(b"GET")
-            case ((b"LMOVE" | b"RPOP" | b"LINDEX"), _):
+            case ((b"LMOVE" | b"RPOP" | b"LINDEX" | b"LSET"), _):
                 ranges += 1
             case ((b"LPUSH" | b"RPUSH" | b"SADD" | b"SREM" | b"ZREM"), [_, *some]):
                 members.update((member,) for member in some)
@@ -106,10 +108,10 @@ def touched(commands: list[list[bytes]], card: Callable[[bytes], int], fields: C
             case b"HSET", [key, *pairs]:
                 members.update((key, field) for field in pairs[::2])
             case b"ZADD", [_, *pairs]:
-                members.update((member,) for member in pairs[1::2] if member != b"XX")
+                members.update((member,) for member in pairs[1::2] if member not in (b"XX", b"NX"))
             case b"LREM", [_, _, member]:
                 members.add((member,))
-            case ((b"LPOS" | b"ZSCORE"), [_, member]):
+            case ((b"LPOS" | b"ZSCORE" | b"ZRANK"), [_, member]):
                 members.add((member,))
             case _:
                 assert name in _ASKS, f"how many members does {name.decode()} touch?"

@@ -13,6 +13,7 @@ import pytest
 from bounds.cases import Worst
 from bounds.crowd import Crowd
 from bounds.large import BEYOND, LARGE
+from bounds.looking import LOOKING
 from bounds.measured import MEASURED
 from bounds.meter import Meter
 from bounds.small import SMALL
@@ -37,10 +38,10 @@ def bound(script: str) -> str:
 
 
 def test_every_script_has_its_worst_case() -> None:
-    assert sorted({worst.script for worst in (*SMALL, *MEASURED)}) == sorted(library())
+    assert sorted({worst.script for worst in (*SMALL, *MEASURED, *LOOKING)}) == sorted(library())
 
 
-@pytest.mark.parametrize("worst", [*SMALL, *MEASURED, *LARGE, *BEYOND], ids=str)
+@pytest.mark.parametrize("worst", [*SMALL, *MEASURED, *LOOKING, *LARGE, *BEYOND], ids=str)
 def test_a_call_keeps_its_bound(crowded: tuple[Crowd, Meter], worst: Worst) -> None:
     crowd, meter = crowded
     assert worst.says in bound(worst.script)

@@ -167,6 +167,8 @@ REFUSED: list[tuple[Callable[[str, str], list[str]], str, str, str]] = [
     (rules.known_commands, CODE, 'redis.call("lpush", target)', "lpush"),
     (rules.known_commands, CODE, 'redis.call("ZRANGE", target, 0, -1)', "LIMIT"),
     (rules.known_commands, CODE, 'redis.call("HSCAN", target, 0)', "COUNT"),
+    (rules.no_globals, CODE, 'return payload:find("a.", 1)', ":find"),
+    (rules.no_globals, CODE, 'return payload:rep(9)', "rep"),
     (rules.no_literal_key, CODE, 'redis.call("LPUSH", "queue:default", payload)', "queue:default"),
     (rules.no_literal_key, CODE, 'redis.pcall("GET", "stat:processed")', "stat:processed"),
     (rules.no_built_text, CODE, 'redis.call("LPUSH", target .. payload, payload)', ".."),

@@ -10,7 +10,8 @@ import sys
 import pytest
 from waiting import wait_until
 
-from sidekiq_lua.worker.marks import SLOT, Marks, crash_key, read_marks
+from sidekiq_lua.payload import crash_key
+from sidekiq_lua.worker.marks import SLOT, Marks, read_marks
 
 PARENT = """
 import sys, threading

@@ -102,6 +102,10 @@ def lib(path: Path) -> list[Finding]:
 # -- rules of the syntax tree ------------------------------------------------------------
 
 
+_READS_TEXT = (":byte", ":find", ":sub")
+"""To compare and to search; keys are followed by another rule, and come from KEYS alone."""
+
+
 def plain_form(source: str, where: str) -> list[Finding]:
     """Only Lua that the other rules read right: no way round `redis.call("COMMAND", key, …)`."""
     tree = parse_lua(source)
@@ -120,8 +124,8 @@ def plain_form(source: str, where: str) -> list[Finding]:
                 refuse(node, "redis.call without parentheses")
             elif not arguments(node) or literal(arguments(node)[0]) is None:
                 refuse(node, 'the command is not written out as redis.call("COMMAND", …)')
-        elif node.type == "method_index_expression":
-            refuse(node, f"{text(node)}: a script neither reads nor makes text")
+        elif node.type == "method_index_expression" and not text(node).endswith(_READS_TEXT):
+            refuse(node, f"{text(node)}: a script makes no text")
         elif node.type in {"goto_statement", "label_statement"}:
             refuse(node, "a jump cannot be followed")
         elif node.type == "comment" and text(node).startswith("--["):

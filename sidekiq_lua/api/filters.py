@@ -1,0 +1,73 @@
+"""Which jobs an action is meant for: those of a class, with a tag, with a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from ..job import JobBase
+
+if TYPE_CHECKING:
+    from .record import JobRecord
+
+
+class Filter:
+    """All conditions that were given hold.
+
+    `job_class` is a job class or a class's name, and holds for what an ActiveJob wraps too; `tag` is one of
+    the job's tags; `text` is in its JSON as it is stored, and a `*` in it stands for anything. Raises
+    ConfigurationError for a condition of a wrong type.
+    """
+
+    def __init__(
+        self,
+        job_class: type[JobBase[Any]] | str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+    ) -> None:
+        self._class = class_name(job_class) if job_class is not None else None
+        self._tag = _checked("tag", tag)
+        parts = (_checked("text", text) or "").split("*")
+        self._pattern = (
+            re.compile(b".*".join(re.escape(part.encode()) for part in parts), re.S)
+            if len(parts) > 1
+            else None
+        )
+        needles = [max(parts, key=len).encode(), *map(in_json, filter(None, (self._class, self._tag)))]
+        self.needle = max(needles, key=len)
+        """What Redis looks for: a text that the jobs surely contain."""
+        self._needles = [needle for needle in needles if needle]
+
+    def __bool__(self) -> bool:
+        return bool(self._needles)
+
+    def __call__(self, record: JobRecord) -> bool:
+        if not all(needle in record.value for needle in self._needles):
+            return False
+        if self._pattern and not self._pattern.search(record.value):
+            return False
+        if self._class is not None and self._class not in (record.klass, record["wrapped"]):
+            return False
+        return self._tag is None or self._tag in record.tags
+
+
+def class_name(job_class: type[JobBase[Any]] | str) -> str:
+    """The name in payloads. Raises ConfigurationError for what is no job class and no name."""
+    if isinstance(job_class, type) and issubclass(job_class, JobBase):
+        return job_class.sidekiq_name()
+    if not isinstance(job_class, str) or not job_class:
+        raise ConfigurationError(f"a job class or the name of one is needed, not {job_class!r}")
+    return job_class
+
+
+def in_json(text: str) -> bytes:
+    """A text as it stands between the quotes of JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+
+
+def _checked(name: str, value: str | None) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"{name} must be a text, not {value!r}")
+    return value
