@@ -17,41 +17,13 @@ FIELDS = ["RETURNS", "BOUND", "REPLAY", "ROLES", "INVARIANT"]
 MAX_LINES = 60
 
 READS = {
-    *(
-        "EXISTS",
-        "GET",
-        "HEXISTS",
-        "HGET",
-        "HMGET",
-        "HSCAN",
-        "LINDEX",
-        "LLEN",
-        "LPOS",
-        "LRANGE",
-        "SCARD",
-        "SISMEMBER",
-    ),
-    *("BITFIELD_RO", "HGETALL", "HLEN", "STRLEN"),
-    *("SMEMBERS", "SSCAN", "TYPE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANK", "ZSCORE"),
+    *("BITFIELD_RO", "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSCAN", "LINDEX"),
+    *("LLEN", "LPOS", "LRANGE", "SCARD", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN", "TYPE", "ZCARD"),
+    *("ZCOUNT", "ZRANGE", "ZRANK", "ZSCORE"),
 }
 WRITES = {
-    *(
-        "DEL",
-        "EXPIRE",
-        "HDEL",
-        "HSET",
-        "INCRBY",
-        "LMOVE",
-        "LPUSH",
-        "LREM",
-        "LSET",
-        "RPOP",
-        "RPUSH",
-        "SADD",
-        "SET",
-    ),
-    *("BITFIELD", "HINCRBY", "HSETNX"),
-    *("SREM", "UNLINK", "ZADD", "ZREM", "ZREMRANGEBYRANK"),
+    *("BITFIELD", "DEL", "EXPIRE", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCRBY", "LMOVE", "LPUSH", "LREM"),
+    *("LSET", "RPOP", "RPUSH", "SADD", "SET", "SREM", "UNLINK", "ZADD", "ZREM", "ZREMRANGEBYRANK"),
 }
 """With READS, every command that a script may call: each touches one member, or a number that is bounded."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from keyspace import RUNNING, RUNNING_LOW, job
+from keyspace import NOW, RUNNING, RUNNING_LOW, job
 
 
 class Repeat(NamedTuple):
@@ -28,7 +28,16 @@ REPEATS: Mapping[str, Repeat] = {
     "clear_set": Repeat({"dead": [(job(41), 1.0)]}, {"dead": None}),
     "delete_job": Repeat({"queue:default": [job(11)]}, {"queue:default": [job(12)]}),
     "fetch": Repeat({}, {"queue:low": None, RUNNING_LOW: [job(13)], RUNNING: [job(12), job(11)]}),
+    "move_job": Repeat(
+        {"queue:default": [job(12), job(11)]},
+        {"queue:default": [job(12), job(12)], "queue:low": [job(11), job(11), job(13)]},
+    ),
     "push": Repeat({}, {"queue:default": [job(32), job(31)] * 2 + [job(12), job(11)]}),
+    "replace_job": Repeat(
+        {"queue:default": [job(11)]},
+        {"queue:default": [job(12), job(11, ',"a":1'), job(11, ',"a":1')]},
+    ),
     "reset_stats": Repeat({"stat:processed": "7"}, {"stat:processed": "0"}),
     "signal": Repeat({}, {"host:1:aaaa-signals": [b"TERM", b"TERM"]}),
+    "trim": Repeat({"dead": [(job(n), 1.0) for n in (41, 42, 43)]}, {"dead": [(job(21), NOW - 1)]}),
 }

@@ -20,4 +20,4 @@ redis.call("LRANGE", target, 0, -1)
 redis.call("LPUSH", target, payload)
 redis.call("LREM", source, 1, payload)
 return 1
--- REFUSED: "LRANGE"
+-- REFUSED: LRANGE is bounded only by what RANKED says

@@ -16,7 +16,7 @@ local payload = ARGV[1]
 if not redis.call("LPOS", source, payload) then
   return 0
 end
-redis.call("LPUSH", target, payload:sub(1, 9))
+redis.call("LPUSH", target, payload:rep(2))
 redis.call("LREM", source, 1, payload)
 return 1
--- REFUSED: a script neither reads nor makes text
+-- REFUSED: a script makes no text
