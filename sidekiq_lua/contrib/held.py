@@ -43,6 +43,8 @@ class Holder(Sender):
         """Through JSON and back: what is wrong with it is said now, and later changes of its arguments do not
         reach it."""
         codec = self._app.codec
+        if pool is not None:
+            self._app.endpoint(pool)
         if "at" not in payload:
             payload["enqueued_at"] = self._app.stamp.now()
         return Held(codec.load(codec.dump_new(payload)), pool)
@@ -60,8 +62,7 @@ class HoldingClient(Holder, BaseClient):
         """See `Client.push`: now, or after the commit."""
         place = self._place()
         if place is None:
-            pushed: str | None = BaseClient.push.__get__(self, type(self))(item)
-            return pushed
+            return super().push(item)
         held = self._made(item)
         if held is None:
             return None
@@ -73,8 +74,7 @@ class HoldingClient(Holder, BaseClient):
         """See `Client.push_bulk`: now, or after the commit; until then every job is kept in memory."""
         place = self._place()
         if place is None:
-            jids: list[str | None] = BaseClient.push_bulk.__get__(self, type(self))(item)
-            return jids
+            return super().push_bulk(item)
         made = self._made_bulk(item)
         self._hold(place, [held for held in made if held is not None])
         return [None if held is None else held.payload["jid"] for held in made]

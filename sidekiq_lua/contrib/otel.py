@@ -39,7 +39,7 @@ def instrument(
     """Add the middleware: outermost around each run, innermost around each push.
 
     `style` says what the span of the push is to that of the run: its "parent"; a "link" from it, the run
-    being a trace of its own, as in Ruby; or "none". Without `tracer_provider` and `propagator` the global ones.
+    being a trace of its own, as in Ruby; or "none". Default are the global tracer provider and propagator.
     """
     if style not in ("parent", "link", "none"):
         raise ConfigurationError(f'style must be "parent", "link" or "none", not {style!r}')
@@ -78,7 +78,7 @@ class TracePush:
 
 
 class TraceRun:
-    """Server middleware: a span of kind consumer, `process QUEUE`, around the run, with the error that ends it."""
+    """Server middleware: a span of kind consumer, `process QUEUE`, around the run, and its error."""
 
     def __init__(
         self, tracer: Tracer, propagator: TextMapPropagator | None = None, style: Style = "parent"
