@@ -67,7 +67,7 @@ def _group(given: Variables) -> Group:
     else:
         group = {"": given}
     for name, variable in group.items():
-        if not isinstance(variable, ContextVar) or not isinstance(name, str):
+        if not isinstance(variable, ContextVar) or not isinstance(name, str) or not name:
             raise ConfigurationError(
                 f"a group is a list of ContextVars, or a mapping from names to them; {variable!r} is none"
             )

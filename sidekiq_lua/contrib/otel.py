@@ -92,13 +92,23 @@ class TraceRun:
         found = (self._propagator or propagate.get_global_textmap()).extract(texts, context=context.Context())
         sent = trace.get_current_span(found).get_span_context()
         links = [Link(sent)] if self._style == "link" and sent.is_valid else []
-        parent = found if self._style == "parent" else context.Context()
-        if self._style == "link":
+        around = context.Context()
+        if self._style == "parent":
+            around = found
+        elif self._style == "link":
             # Baggage goes along, the span does not.
-            parent = trace.set_span_in_context(trace.INVALID_SPAN, found)
+            around = trace.set_span_in_context(trace.INVALID_SPAN, found)
+        token = context.attach(around)
+        try:
+            return self._traced(payload, queue, links, next)
+        finally:
+            context.detach(token)
+
+    def _traced(
+        self, payload: Mapping[str, Any], queue: str, links: list[Link], next: Callable[[], Any]
+    ) -> Any:
         started = self._tracer.start_as_current_span(
             f"process {queue}",
-            context=parent,
             kind=SpanKind.CONSUMER,
             attributes=_attributes(payload, queue, "process"),
             links=links,

@@ -189,7 +189,10 @@ def test_a_scoped_session_as_the_source(make_app: Any, engine: Any, queued: Queu
 def test_a_sessionmaker_is_refused(app: Sidekiq, make: Any) -> None:
     with pytest.raises(ConfigurationError, match="makes a new session each time"):
         SessionClient(app, session=make())
-    with pytest.raises(ConfigurationError, match="Session is needed, not 'nonsense'"), use_session("nonsense"):
+    with (
+        pytest.raises(ConfigurationError, match="Session is needed, not 'nonsense'"),
+        use_session("nonsense"),
+    ):
         app.client.push({"class": "J", "args": []})
 
 
