@@ -1,4 +1,4 @@
-"""Relay: killed at any step, doubled, stopped, with Redis or the database failing; each row's job comes once."""
+"""Relay: killed at any step, several of it, Redis or the database failing; each row's job comes once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """SessionClient and AsyncSessionClient: what SQLAlchemy's transactions do to pushes."""
 
+# ruff: noqa: PT012 -- blocks that are rolled back by an error
+
 from __future__ import annotations
 
 import asyncio
