@@ -1,6 +1,6 @@
 """A relay in a process of its own, which kills itself at one step: `relay_process.py URL DATABASE STEP`.
 
-Steps: `before relay`, `sent relay`, `after relay`, … as in store/fault.py; `before` and `after` `read` or `delete`.
+Steps: `before relay`, `sent relay`, … as in store/fault.py; `before` and `after` `read` or `delete`.
 """
 
 from __future__ import annotations

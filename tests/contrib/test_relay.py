@@ -188,7 +188,7 @@ def test_lost_requests_and_replies(make_app: Any, shop: Shop, server: Any, fate:
         app = make_app(redis=proxy.url)
         for sha in ("relay_claim", "relay", "relay_settle"):
             shop.redis.script_load(library()[sha].text)
-        relay = Outbox("shop", DbApi(shop.connect), app).relay()
+        relay = Outbox("shop", DbApi(shop.connect), app).relay(batch=2)
         for n in range(5):
             shop.write(n)
         proxy.on(library()[script].sha.encode(), Fate[fate])
