@@ -1,4 +1,4 @@
-"""A job that commits with the data, and the relay that takes it to Redis: `python examples/transactions/outbox.py`.
+"""A job that commits with the data, and its relay to Redis: `python examples/transactions/outbox.py`.
 
 Redis is that of REDIS_URL; the database is a file that is gone in the end.
 """
@@ -33,7 +33,9 @@ if __name__ == "__main__":
         print("in Redis before the relay:", Stats().enqueued - before)
 
         relay = outbox.relay()
-        print("relayed:", relay.run_once())  # `relay.run()` goes on for ever, `relay.start()` does in a thread
+        print(
+            "relayed:", relay.run_once()
+        )  # `relay.run()` goes on for ever, `relay.start()` does in a thread
         relay.close()
         connection.close()
         print("in Redis after it:", Stats().enqueued - before)
