@@ -1,12 +1,12 @@
 #!lua
 -- Push jobs that an outbox's table holds to one queue, or to the schedule: each row once, however often it comes.
 --
--- KEYS  1   holder    string  the relay that works now
---       2   epoch     string  how many claims there have been
---       3   relayed   set     rows that were pushed and may still be in the table
---       4   schedule  zset    payloads by the time they are due
---       5   queues    set     names of every queue
---       6   queue     list    the queue itself; the left end is the newest
+-- KEYS  1   holder    string  rw  the relay that works now
+--       2   epoch     string  r   how many claims there have been
+--       3   relayed   set     rw  rows that were pushed and may still be in the table
+--       4   schedule  zset    rw  payloads by the time they are due
+--       5   queues    set     rw  names of every queue
+--       6   queue     list    rw  the queue itself; the left end is the newest
 -- ARGV  1   me        the relay's name
 --       2   mine      the epoch of its claim, taken before it read the rows
 --       3   ttl_ms    for how long the claim holds from here on

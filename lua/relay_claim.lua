@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Let one relay of an outbox work: it may push until another one claims, or its own claim runs out.
 --
--- KEYS  1   holder    string  the relay that works now
---       2   epoch     string  how many claims there have been; only the last one may push
+-- KEYS  1   holder    string  rw  the relay that works now
+--       2   epoch     string  rw  how many claims there have been; only the last one may push
 -- ARGV  1   me        the relay's name
 --       2   ttl_ms    for how long the claim holds
 -- RETURNS   the epoch of this claim, or 0 if another relay works

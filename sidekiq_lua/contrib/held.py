@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..app import App
 from ..client import BaseClient, Sender, shared
 from ..enqueue import SLICE
-from ..errors import ConfigurationError, NotPushedAfterCommit, SidekiqError
+from ..errors import ConfigurationError, LostReply, NotPushedAfterCommit, NotReplicated, SidekiqError
 from ..payload import Payload
 from ..store.calls import Call
 
@@ -94,6 +94,10 @@ class Part(NamedTuple):
     payloads: list[Payload]
     calls: Sequence[Call[int]]
 
+    @property
+    def jids(self) -> list[str]:
+        return [payload["jid"] for payload in self.payloads]
+
 
 class Failures:
     """What could not be pushed after a commit; each job is reported when it is found out."""
@@ -110,7 +114,8 @@ class Failures:
         logger, config = self._app.logger, self._app.config
         for payload in part.payloads:
             text = self._app.codec.dump(payload).decode("utf-8", "replace")
-            logger.error("not pushed after its transaction was committed: %s (%s)", text, error)
+            sure = "perhaps " if isinstance(error, LostReply | NotReplicated) else ""
+            logger.error("%snot pushed after its transaction was committed: %s (%s)", sure, text, error)
             for handler in config.error_handlers:
                 try:
                     handler(error, {"context": "push after commit", "job": payload}, config)
@@ -144,7 +149,11 @@ def release(app: App, jobs: Sequence[Held], failures: Failures) -> None:
     """Push jobs whose transaction was committed, in this thread; what fails does not keep the others."""
     for part in parts(app, jobs):
         try:
-            checked(app.transport(part.pool).run_many(part.calls))
+            outbox = app.outbox(part.pool)
+            if outbox is None:
+                checked(app.transport(part.pool).run_many(part.calls))
+            else:
+                outbox.send(part.calls, part.jids)
         except Exception as error:
             failures.note(part, error)
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..app import App
-from ..errors import ConfigurationError, RedisError, SidekiqError, UnparsablePayload
+from ..errors import ConfigurationError, NotReplicated, RedisError, SidekiqError, UnparsablePayload
 from ..payload import Payload
+from ..store.calls import Wait
 from ..store.relays import FENCED, Row
 from .databases import Database
 
@@ -223,7 +224,7 @@ class Relay:
         where = f"the queue {queue}" if pool is None else f"the queue {queue} of {_pool(pool)}"
         relays = self._relays
         try:
-            answer = self._run(
+            answer = self._run_safely(
                 pool, relays.push(self._name, self._me, epochs[pool], self._claim_ms, queue, part.rows)
             )
         except RedisError as error:
@@ -251,6 +252,22 @@ class Relay:
 
     def _run(self, pool: str | None, call: Any) -> Any:
         return self._app.transport(pool).run(call)
+
+    def _run_safely(self, pool: str | None, call: Any) -> Any:
+        """Run and, where the setting `wait_replicas` asks for it, wait: what is not there yet must not leave
+        the table."""
+        config = self._app.config
+        if not config.wait_replicas:
+            return self._run(pool, call)
+        wait = Wait(config.wait_replicas, config.wait_timeout_ms)
+        outcome, confirmed = self._app.transport(pool).run_many([call], wait)
+        if isinstance(outcome, RedisError):
+            raise outcome
+        if isinstance(confirmed, RedisError):
+            raise confirmed
+        if confirmed < wait.replicas and outcome != FENCED:
+            raise NotReplicated(f"{confirmed} of {wait.replicas} replicas have the jobs", [])
+        return outcome
 
     def _tell(self, place: str, error: Exception) -> None:
         """Say why something does not go on, once for each reason."""

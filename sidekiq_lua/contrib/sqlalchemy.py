@@ -137,7 +137,11 @@ class AsyncSessionClient(Holder, BaseAsyncClient):
     async def _release(self, jobs: list[Held], failures: Failures) -> None:
         for part in parts(self._app, jobs):
             try:
-                checked(await self._transport(part.pool).run_many(part.calls))
+                outbox, transport = self._app.outbox(part.pool), self._transport(part.pool)
+                if outbox is None:
+                    checked(await transport.run_many(part.calls))
+                else:
+                    await outbox.send_async(part.calls, part.jids, transport)
             except Exception as error:
                 failures.note(part, error)
 

@@ -216,6 +216,20 @@ def test_in_a_test_case_of_django(job: Any, queued: Queued) -> None:
     assert queued() == [2, 3]
 
 
+def test_safe_pushes_wait_for_the_commit_too(make_app: Any, queued: Queued, redis: Any) -> None:
+    app = make_app(client_class=AfterCommitClient, reliable_push=True)
+    with transaction.atomic():
+        app.client.push({"class": "J", "args": [1]})
+        assert queued() == []
+    assert queued() == [1]
+    assert list(redis.scan_iter("lua:sent:*"))
+
+    app = make_app(client_class=AfterCommitClient, wait_replicas=1, wait_timeout_ms=20)
+    with pytest.raises(NotPushedAfterCommit, match="may be lost in a failover"), transaction.atomic():
+        app.client.push({"class": "J", "args": [2]})
+    assert queued() == [1, 2]
+
+
 def test_two_instances_in_one_transaction(make_app: Any, job: Any, queued: Queued) -> None:
     other = make_app(client_class=AfterCommitClient, redis=DEAD)
     with pytest.raises(NotPushedAfterCommit), transaction.atomic():

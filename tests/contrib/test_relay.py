@@ -321,6 +321,21 @@ def test_a_deletion_that_was_committed_though_it_failed_leaves_nothing_behind(sh
     relay.close()
 
 
+def test_rows_stay_until_replicas_have_the_jobs(
+    make_app: Any, url: str, shop: Shop, log: io.StringIO
+) -> None:
+    app = make_app(wait_replicas=1, wait_timeout_ms=20)
+    relay = Outbox("shop", DbApi(shop.connect), app).relay()
+    shop.write(1)
+    assert relay.run_once() == 0
+    relay.close()
+    assert (shop.rows(), shop.queued()) == (1, [1])
+    assert "NotReplicated: 0 of 1 replicas" in log.getvalue()
+
+    passes(shop.outbox.relay(), shop.rows)
+    assert shop.queued() == [1]
+
+
 def test_rows_are_relayed_as_they_come_until_it_is_stopped(shop: Shop) -> None:
     relay = shop.outbox.relay(interval=0.01).start()
     for n in range(5):
