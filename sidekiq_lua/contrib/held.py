@@ -13,6 +13,7 @@ from ..client import BaseClient, Sender, shared
 from ..enqueue import SLICE
 from ..errors import ConfigurationError, LostReply, NotPushedAfterCommit, NotReplicated, SidekiqError
 from ..payload import Payload
+from ..sink import switch
 from ..store.calls import Call
 
 
@@ -60,7 +61,7 @@ class HoldingClient(Holder, BaseClient):
     @shared
     def push(self, item: Mapping[str, Any]) -> str | None:
         """See `Client.push`: now, or after the commit."""
-        place = self._place()
+        place = None if faked() else self._place()
         if place is None:
             return super().push(item)
         held = self._made(item)
@@ -72,7 +73,7 @@ class HoldingClient(Holder, BaseClient):
     @shared
     def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """See `Client.push_bulk`: now, or after the commit; until then every job is kept in memory."""
-        place = self._place()
+        place = None if faked() else self._place()
         if place is None:
             return super().push_bulk(item)
         made = self._made_bulk(item)
@@ -156,6 +157,11 @@ def release(app: App, jobs: Sequence[Held], failures: Failures) -> None:
                 outbox.send(part.calls, part.jids)
         except Exception as error:
             failures.note(part, error)
+
+
+def faked() -> bool:
+    """Whether a test has put something in the place of Redis; nothing waits there, for no commit may come."""
+    return switch.choose is not None and switch.choose() is not None
 
 
 def checked(results: Sequence[Any]) -> None:

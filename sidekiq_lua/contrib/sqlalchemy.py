@@ -18,7 +18,7 @@ from ..async_client import BaseAsyncClient
 from ..errors import ConfigurationError
 from ..instance import sidekiq
 from .databases import Database, checked_name, spelled
-from .held import Failures, Held, Holder, HoldingClient, checked, missing, parts, release
+from .held import Failures, Held, Holder, HoldingClient, checked, faked, missing, parts, release
 
 try:
     from sqlalchemy import (
@@ -112,7 +112,7 @@ class AsyncSessionClient(Holder, BaseAsyncClient):
 
     async def push(self, item: Mapping[str, Any]) -> str | None:
         """See `Client.push`: now, or after the commit."""
-        session = _open(_session(self._source))
+        session = None if faked() else _open(_session(self._source))
         if session is None:
             return await super().push(item)
         held = self._made(item)
@@ -123,7 +123,7 @@ class AsyncSessionClient(Holder, BaseAsyncClient):
 
     async def push_bulk(self, item: Mapping[str, Any]) -> list[str | None]:
         """See `Client.push_bulk`: now, or after the commit; until then every job is kept in memory."""
-        session = _open(_session(self._source))
+        session = None if faked() else _open(_session(self._source))
         if session is None:
             return await super().push_bulk(item)
         made = self._made_bulk(item)

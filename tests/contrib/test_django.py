@@ -17,8 +17,10 @@ from django.test import TestCase
 from django.utils import translation
 
 from sidekiq_lua import Client, Sidekiq
-from sidekiq_lua.contrib.django import AfterCommitClient, configure, persist_locale
+from sidekiq_lua.contrib.django import AfterCommitClient, DjangoDatabase, configure, persist_locale
+from sidekiq_lua.contrib.outbox import Outbox, OutboxClient
 from sidekiq_lua.errors import ConfigurationError, InvalidJob, NotPushedAfterCommit, RedisUnavailable
+from sidekiq_lua.testing import Testing
 
 DEAD = "redis://127.0.0.1:1/0"
 Queued = Callable[..., list[Any]]
@@ -228,6 +230,16 @@ def test_safe_pushes_wait_for_the_commit_too(make_app: Any, queued: Queued, redi
     with pytest.raises(NotPushedAfterCommit, match="may be lost in a failover"), transaction.atomic():
         app.client.push({"class": "J", "args": [2]})
     assert queued() == [1, 2]
+
+
+def test_nothing_waits_where_pushes_are_faked(make_app: Any, job: Any, dump: Any) -> None:
+    outbox = Outbox("shop", DjangoDatabase())
+    other = make_app(client_class=partial(OutboxClient, outbox=outbox))
+    with Testing.fake(), transaction.atomic():
+        job.perform_async(1)
+        other.client.push({"class": "J", "args": [2]})
+        assert [one["args"] for one in job.jobs()] == [[1]]
+    assert dump() == {}
 
 
 def test_two_instances_in_one_transaction(make_app: Any, job: Any, queued: Queued) -> None:
