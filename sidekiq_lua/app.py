@@ -56,6 +56,7 @@ class App:
         self._outboxes: dict[str | None, Outbox] = {}
         self._parts: tuple[Codec, Stamp, Store] | None = None
         self._client: BaseClient | None = None
+        self._clients: dict[Any, BaseClient] = {}
         self.enqueuer = Enqueuer(self)
         self.health_routes: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
         """Paths that a worker's health endpoint answers (setting `health`): status, content type and body."""
@@ -257,10 +258,19 @@ class App:
 
     @property
     def client(self) -> BaseClient:
-        """The instance's client."""
+        """The instance's client; the setting `client_class` makes it another one than the ordinary."""
         if self._client is None:
-            self._client = self.client_class(self)
+            self._client = (self.config.client_class or self.client_class)(self)
         return self._client
+
+    def client_of(self, make: Callable[[App], BaseClient] | None) -> BaseClient:
+        """The client that the option `client_class` of a job class names; None: the instance's."""
+        if make is None:
+            return self.client
+        client = self._clients.get(make)
+        if client is None:
+            client = self._clients.setdefault(make, make(self))
+        return client
 
     def async_client(self, pool: str | None = None) -> BaseAsyncClient:
         """A client for the running event loop; close it with `await client.close()`."""

@@ -52,7 +52,7 @@ class Enqueuer:
         payload = self.prepare(item, pool)
         if payload is None:
             return None
-        return payload["jid"], self._calls([payload])[0]
+        return payload["jid"], self.calls([payload])[0]
 
     def prepare(self, item: Mapping[str, Any], pool: Any) -> Payload | None:
         """The whole payload of one job, checked, or None if client middleware stopped it."""
@@ -61,6 +61,13 @@ class Enqueuer:
 
     def bulk(self, item: Mapping[str, Any], pool: Any) -> Iterator[Slice]:
         """The slices of a bulk push, made one after the other, so that arguments may come lazily."""
+        for payloads in self.prepare_bulk(item, pool):
+            kept = [payload for payload in payloads if payload is not None]
+            jids = [None if payload is None else payload["jid"] for payload in payloads]
+            yield Slice(self.calls(kept), jids, kept)
+
+    def prepare_bulk(self, item: Mapping[str, Any], pool: Any) -> Iterator[list[Payload | None]]:
+        """The payloads of a bulk push, slice by slice; None for a job that client middleware stopped."""
         if not isinstance(item, Mapping):
             raise InvalidJob(f"a bulk must be a dict with `class` and `args`, not {shorten(item)}")
         options = {name: item[name] for name in _BULK_OPTIONS if item.get(name) is not None}
@@ -87,9 +94,7 @@ class Enqueuer:
                 if times and times[position] is not None:
                     copy["at"] = times[position]
                 payloads.append(self._finish(kind, copy, pool))
-            kept = [payload for payload in payloads if payload is not None]
-            jids = [None if payload is None else payload["jid"] for payload in payloads]
-            yield Slice(self._calls(kept), jids, kept)
+            yield payloads
 
     def _times(self, options: Mapping[str, Any], jobs: int, name: str) -> list[float | None] | None:
         at, spread = options.get("at"), options.get("spread_interval")
@@ -155,7 +160,7 @@ class Enqueuer:
                 raise UnserializableArguments(message)
             warnings.warn(message, stacklevel=_callers_level())
 
-    def _calls(self, payloads: list[Payload]) -> list[Call[int]]:
+    def calls(self, payloads: list[Payload]) -> list[Call[int]]:
         """One call for each queue, one for the schedule, and more where one would carry over 8 MB."""
         dump, queues = self._app.codec.dump_new, self._app.store.queues
         now = self._app.stamp.now()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SidekiqError(Exception):
     """Base of all errors raised by sidekiq-lua; catch this to catch them all."""
@@ -105,6 +107,17 @@ class NotReplicated(RedisError):
     def __init__(self, message: str, jids: list[str]) -> None:
         super().__init__(message)
         self.jids = jids
+
+
+class NotPushedAfterCommit(RedisError):
+    """A transaction was committed, and jobs that waited for it were not pushed, or perhaps not.
+
+    `payloads` has those jobs; each of them was logged and told to the error handlers.
+    """
+
+    def __init__(self, message: str, payloads: list[dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.payloads = payloads
 
 
 class RedisRefused(RedisError):

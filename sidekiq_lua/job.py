@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import ParamSpec
 
     from .app import App
+    from .client import BaseClient
 
     P = ParamSpec("P", default=...)
 else:
@@ -48,6 +49,8 @@ class JobOptions(TypedDict, total=False):
     """False: an exhausted job is forgotten instead of kept in the dead set."""
     tags: list[str]
     pool: str
+    client_class: Callable[..., Any]
+    """`f(app)` answers the client that pushes the job, in place of the instance's."""
     log_level: str
     profile: str
     profiler_options: dict[str, Any]
@@ -169,7 +172,7 @@ class JobBase(Faked, Generic[P]):
         Raises what `Client.push` raises. Keys: `queues`, `queue:NAME`.
         """
         _no_keywords(cls, kwargs)
-        return cls._app.client.push({"class": cls, "args": list(args)})
+        return _client(cls).push({"class": cls, "args": list(args)})
 
     @classmethod
     def perform_in(cls, when: When, *args: P.args, **kwargs: P.kwargs) -> str | None:
@@ -177,7 +180,7 @@ class JobBase(Faked, Generic[P]):
         _no_keywords(cls, kwargs)
         at = due(when, cls._app.clock.now())
         item: dict[str, Any] = {"class": cls, "args": list(args)}
-        return cls._app.client.push(item if at is None else {**item, "at": at})
+        return _client(cls).push(item if at is None else {**item, "at": at})
 
     @classmethod
     def perform_at(cls, when: When, *args: P.args, **kwargs: P.kwargs) -> str | None:
@@ -247,7 +250,7 @@ class Setter(Generic[P]):
     def _put(self, item: dict[str, Any]) -> str | bool | None:
         if item.get("sync") is True:
             return run_inline(self._class._app, self._class, item)
-        return self._class._app.client.push(item)
+        return _client(self._class, item).push(item)
 
     def perform_async(self, *args: P.args, **kwargs: P.kwargs) -> str | bool | None:
         """See `Job.perform_async`; with `sync=True` see `Job.perform_inline`."""
@@ -277,7 +280,7 @@ class Setter(Generic[P]):
         for name, value in (("spread_interval", spread_interval), ("batch_size", batch_size)):
             if value is not None:
                 item[name] = value
-        return self._class._app.client.push_bulk(item)
+        return _client(self._class, item).push_bulk(item)
 
     def perform_inline(self, *args: P.args, **kwargs: P.kwargs) -> bool | None:
         """See `Job.perform_inline`."""
@@ -290,6 +293,12 @@ def _checked(job_class: type, options: Any) -> dict[str, Any]:
             f"{job_class.__qualname__}: sidekiq_options must be a dict with text as keys"
         )
     return dict(options)
+
+
+def _client(job_class: type[JobBase], item: Mapping[str, Any] | None = None) -> BaseClient:
+    """Who pushes a job: the client of its option `client_class`, or the instance's."""
+    make = (item or {}).get("client_class") or job_class._options.get("client_class")
+    return job_class._app.client_of(make)
 
 
 def _no_keywords(job_class: type, kwargs: Mapping[str, Any]) -> None:

@@ -55,6 +55,7 @@ REDIS = {"call", "pcall", "acl_check_cmd"}
 USERS_WORK = {
     "push",
     "push_once",
+    "relay",
     "schedule",
     "schedule_once",
     "flush_metrics",

@@ -12,6 +12,7 @@ from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
 from sidekiq_lua.store.holding import Held
 from sidekiq_lua.store.owners import Orphan
+from sidekiq_lua.store.relays import Row
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.store.sent import PushLane, once
 from sidekiq_lua.tally import Count
@@ -153,6 +154,17 @@ CASES: dict[str, Case] = {
         },
     ),
     "register": Case(_owners.register(ME), {}),
+    "relay": Case(
+        STORE.relays.push(
+            "shop", "host:1:r", 7, 30_000, "low", [Row("1:a", None, job(31)), Row("2:b", NOW, job(32))]
+        ),
+        {**WAITING, **OTHERS, "lua:relay_epoch:shop": "7", "lua:relayed:shop": {"0:z"}},
+    ),
+    "relay_claim": Case(STORE.relays.claim("shop", "host:1:r", 30_000), {"lua:relay_epoch:shop": "7"}),
+    "relay_settle": Case(
+        STORE.relays.settle("shop", "host:1:r", ["0:z"], leaves=True),
+        {"lua:relay:shop": "host:1:r", "lua:relayed:shop": {"0:z", "1:a"}},
+    ),
     "requeue": Case(MINE.requeue("default", [job(1), job(2)]), {**HELD, **WAITING}),
     "replace_entry": Case(STORE.entries.replace("retry", Entry(job(22), NOW - 2), job(22, ',"a":1')), OTHERS),
     "replace_job": Case(_queues.replace("default", job(11), job(11, ',"a":1')), WAITING),

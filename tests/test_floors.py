@@ -16,7 +16,7 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
+    | {"current", "middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
@@ -29,6 +29,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Who may import whom on one floor, when the program runs. Worker and api have no line here.
 BESIDE: dict[str, set[str]] = {
     **{room: {"errors", "version"} for room in FLOORS[0] - {"errors", "version"}},
+    "current": {"errors", "strict"},
     "formatters": {"clock", "context", "errors"},
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
@@ -42,6 +43,7 @@ BESIDE: dict[str, set[str]] = {
     "async_client": {"client", "enqueue", "job", "registry", "sending", "sink"},
     "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
+    "contrib": {"instance"},
     "__init__": {"instance"},
     "pytest_plugin": {"instance"},
     "__main__": {"cli"},

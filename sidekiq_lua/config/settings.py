@@ -168,6 +168,11 @@ class Config:
     max_jobs: Setting[int | None, int | None] = Setting(
         check.optional(check.whole(1)), None, "jobs after which a process is replaced; none: no limit"
     )
+    client_class: Setting[Callable[..., Any] | None, Callable[..., Any] | None] = Setting(
+        check.optional(check.called_with("app")),
+        None,
+        "`f(app)` answers the client that `app.client` and job classes use, in place of the ordinary one",
+    )
 
     # -- names --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from .pages import Pages
 from .processes import Processes
 from .profiles import Profiles
 from .queues import Queues
+from .relays import Relays
 from .running import Running
 from .transport import Transport
 from .transport_async import AsyncTransport
@@ -36,6 +37,7 @@ class Store:
         self.holding = Holding(self.keys)
         self.metrics = Metrics(self.keys)
         self.profiles = Profiles(self.keys)
+        self.relays = Relays(self.keys)
 
     def running(self, identity: str, epoch: str) -> Running:
         """The running lists of one owner."""

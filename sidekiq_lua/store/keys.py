@@ -110,3 +110,15 @@ class Keys:
     def sent(self, sender: str, lane: int) -> str:
         """String: the number of the last push that one sender made on one lane; lives for 300 s."""
         return f"{self.prefix}lua:sent:{sender}:{lane}"
+
+    def relay(self, outbox: str) -> str:
+        """String: the relay that works for an outbox now, with the TTL of its claim."""
+        return f"{self.prefix}lua:relay:{outbox}"
+
+    def relay_epoch(self, outbox: str) -> str:
+        """String: how many claims on an outbox there have been."""
+        return f"{self.prefix}lua:relay_epoch:{outbox}"
+
+    def relayed(self, outbox: str) -> str:
+        """Set: rows of an outbox that were pushed and may still be in its table."""
+        return f"{self.prefix}lua:relayed:{outbox}"

@@ -23,6 +23,7 @@ from sidekiq_lua.store import Keys, Store
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
 from sidekiq_lua.store.owners import Orphan
+from sidekiq_lua.store.relays import Row
 from sidekiq_lua.store.running import Burial
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.store.sent import PushLane, once
@@ -130,6 +131,25 @@ def schedule(jobs: int, size: int) -> Make:
 def safe(make: Make) -> Make:
     """A push in its form that may be sent again."""
     return lambda crowd, n: once(make(crowd, n), PushLane(STORE.keys.sent("sender", 1), n + 1))
+
+
+def relay(jobs: int, size: int) -> Make:
+    def make(crowd: Crowd, n: int) -> Call[Any]:
+        crowd.client.set(STORE.keys.relay_epoch("shop"), n)
+        crowd.client.delete(STORE.keys.relayed("shop"))
+        rows = [
+            Row(f"{n}:{k:024x}", due(k) if k % 2 else None, text(n * 1000 + k + 4 * 10**8, size))
+            for k in range(jobs)
+        ]
+        return STORE.relays.push("shop", "me", n, 60_000, "q0", rows)
+
+    return make
+
+
+def relay_settle(crowd: Crowd, n: int) -> Call[Any]:
+    rows = [f"{n}:{k:024x}" for k in range(1000)]
+    crowd.client.sadd(STORE.keys.relayed("shop"), *rows)
+    return STORE.relays.settle("shop", "me", rows)
 
 
 def fall(crowd: Crowd, n: int) -> Call[Any]:

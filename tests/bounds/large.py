@@ -17,6 +17,7 @@ from bounds.cases import (
     promote,
     push,
     recover,
+    relay,
     safe,
     schedule,
     sizes,
@@ -74,6 +75,7 @@ LARGE = [
     Worst("push_once", "1 MB of 64 KB", "1 MB takes the server some 3 ms", A_MB, safe(push(A_MB - 1, KB64))),
     Worst("queue_sizes", "64 KB", "`bytes` plus one payload", A_MB, sizes(KB64)),
     Worst("recover", "64 KB", "1 MB", A_MB, holding(A_MB, KB64, lambda r, n: recover(r, n, 0, blamed=False))),
+    Worst("relay", "64 KB", "1 MB", 3 * A_MB, relay(A_MB - 1, KB64)),
     Worst("requeue", "64 KB", "1 MB", A_MB, holding(A_MB, KB64, lambda r, n: MINE.requeue("q0", r))),
     Worst(
         "reschedule_entry",

@@ -22,6 +22,8 @@ from bounds.cases import (
     prune,
     push,
     recover,
+    relay,
+    relay_settle,
     safe,
     schedule,
     sizes,
@@ -150,6 +152,9 @@ SMALL = [
         holding(HELD, 0, lambda r, n: recover(r[-100:], n, 1)),
     ),
     Worst("register", "", "1 field", 1, lambda crowd, n: STORE.owners.register(ME)),
+    Worst("relay", "onto 1,000,000", "100 rows", 300, relay(100, 0)),
+    Worst("relay_claim", "", "2 keys", 0, lambda crowd, n: STORE.relays.claim("shop", "me", 60_000)),
+    Worst("relay_settle", "", "1000 rows", 1000, relay_settle),
     Worst(
         "requeue", "the oldest", "100 jobs", 100, holding(HELD, 0, lambda r, n: MINE.requeue("q0", r[:100]))
     ),

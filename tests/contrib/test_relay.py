@@ -1,0 +1,368 @@
+"""Relay: killed at any step, several of it, Redis or the database failing; each row's job comes once."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import contrib.relay_process as relay_process
+import pytest
+from proxy import Fate, Proxy
+from waiting import wait_until
+
+from sidekiq_lua import Sidekiq
+from sidekiq_lua.contrib.outbox import DbApi, Outbox, ddl
+from sidekiq_lua.store import fault
+from sidekiq_lua.store.scripts import library
+
+Queued = Callable[..., list[Any]]
+STEPS = [
+    *("before read", "after read", "before delete", "after delete"),
+    *(
+        f"{stage} {script}"
+        for script in ("relay_claim", "relay", "relay_settle")
+        for stage in ("before", "sent", "after")
+    ),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute(ddl("sqlite"))
+    connection.close()
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def app(make_app: Any) -> Sidekiq:
+    return make_app()
+
+
+class Shop:
+    """Writes rows, takes jobs out of queues as workers would, and makes relays."""
+
+    def __init__(self, path: Path, app: Sidekiq, redis: Any, queued: Queued) -> None:
+        self.path = path
+        self.app = app
+        self.redis = redis
+        self.queued = queued
+        self.ran: dict[str, list[Any]] = {}
+        self.outbox = Outbox("shop", DbApi(self.connect), app)
+        self._connection = self.connect()
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=5, check_same_thread=False)
+
+    def write(self, n: Any, queue: str = "default", **more: Any) -> None:
+        self.add(n, queue, **more)
+        self._connection.commit()
+
+    def add(self, n: Any, queue: str = "default", **more: Any) -> None:
+        """Write a row, and do not commit it yet."""
+        self.outbox.push({"class": "J", "args": [n], "queue": queue, **more}, self._connection)
+
+    def rows(self) -> int:
+        (count,) = self._connection.execute("SELECT count(*) FROM sidekiq_outbox").fetchone()
+        self._connection.commit()
+        return count
+
+    def take(self, *queues: str) -> None:
+        for queue in queues:
+            self.ran.setdefault(queue, []).extend(self.queued(queue))
+            self.redis.delete(f"queue:{queue}")
+
+    def close(self) -> None:
+        self._connection.close()
+        self.outbox.database.close()
+
+
+@pytest.fixture
+def shop(path: Path, app: Sidekiq, redis: Any, queued: Queued) -> Iterator[Shop]:
+    made = Shop(path, app, redis, queued)
+    yield made
+    made.close()
+
+
+def passes(relay: Any, rows: Callable[[], int]) -> None:
+    """Make passes until the table is empty."""
+    wait_until(lambda: (relay.run_once() and False) or rows() == 0, what="an empty table")
+    relay.close()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_each_job_comes_once_and_in_order(shop: Shop, url: str, step: str) -> None:
+    for n in range(20):
+        shop.add(n, "low" if n % 3 == 0 else "default")
+    shop.write(99, at=4_000_000_000.0)
+    command = [sys.executable, relay_process.__file__, url, str(shop.path), step]
+    killed = subprocess.run(command, capture_output=True, timeout=30)
+    assert killed.returncode == -9, killed.stderr.decode()
+    shop.take("default", "low")  # what arrived runs before the next relay comes
+    scheduled = shop.redis.zcard("schedule")
+    shop.redis.delete("schedule")
+
+    passes(shop.outbox.relay(batch=7), shop.rows)
+
+    shop.take("default", "low")
+    assert shop.ran == {
+        "low": [n for n in range(20) if n % 3 == 0],
+        "default": [n for n in range(20) if n % 3],
+    }
+    assert scheduled + shop.redis.zcard("schedule") == 1
+    assert not shop.redis.exists("lua:relayed:shop", "lua:relay:shop")
+
+
+def test_a_relay_that_stood_still_for_hours_doubles_nothing(shop: Shop) -> None:
+    for n in range(10):
+        shop.write(n)
+    has_read, goes_on = threading.Event(), threading.Event()
+
+    class Slow(DbApi):
+        reads = 0
+
+        def read(self, *args: Any) -> Any:
+            found = super().read(*args)
+            self.reads += 1
+            if self.reads == 2:  # the one after its claim
+                has_read.set()
+                assert goes_on.wait(20)
+            return found
+
+    stale = Outbox("shop", Slow(shop.connect), shop.app).relay()
+    thread = threading.Thread(target=stale.run_once)
+    thread.start()
+    assert has_read.wait(20)
+    shop.redis.delete("lua:relay:shop")  # its claim ran out
+    passes(shop.outbox.relay(), shop.rows)  # another one does all, and leaves
+    shop.take("default")
+
+    goes_on.set()
+    thread.join()
+
+    shop.take("default")
+    assert shop.ran["default"] == list(range(10))
+    assert not shop.redis.exists("lua:relayed:shop")
+    shop.write(10)
+    assert stale.run_once() == 1
+    stale.close()
+
+
+def test_several_relays_beside_producers_keep_the_order(shop: Shop, url: str) -> None:
+    outboxes = [Outbox("shop", DbApi(shop.connect), shop.app) for _ in range(3)]
+    relays = [outbox.relay(batch=11, interval=0.002, claim=0.05).start() for outbox in outboxes]
+    for n in range(300):
+        shop.write(n, "low" if n % 2 else "default")
+        if n % 60 == 0:
+            shop.redis.delete("lua:relay:shop")  # so that another one comes in between
+    wait_until(lambda: shop.rows() == 0, 30)
+    for relay in relays:
+        relay.stop()
+
+    assert shop.queued() == list(range(0, 300, 2))
+    assert shop.queued("low") == list(range(1, 300, 2))
+    assert not shop.redis.exists("lua:relayed:shop", "lua:relay:shop")
+
+
+def test_one_works_and_the_other_takes_over_when_it_leaves(shop: Shop) -> None:
+    first, second = shop.outbox.relay(), Outbox("shop", DbApi(shop.connect), shop.app).relay()
+    shop.write(1)
+    assert first.run_once() == 1
+    shop.write(2)
+    assert second.run_once() == 0
+    first.close()
+    assert second.run_once() == 1
+    second.close()
+
+
+@pytest.mark.parametrize("fate", ["CUT_REQUEST", "CUT_REPLY"])
+@pytest.mark.parametrize("script", ["relay_claim", "relay", "relay_settle"])
+def test_lost_requests_and_replies(make_app: Any, shop: Shop, server: Any, fate: str, script: str) -> None:
+    with Proxy(server.port) as proxy:
+        app = make_app(redis=proxy.url)
+        for sha in ("relay_claim", "relay", "relay_settle"):
+            shop.redis.script_load(library()[sha].text)
+        relay = Outbox("shop", DbApi(shop.connect), app).relay(batch=2)
+        for n in range(5):
+            shop.write(n)
+        proxy.on(library()[script].sha.encode(), Fate[fate])
+
+        relay.run_once()
+        assert proxy.met
+        shop.take("default")
+        for n in range(5, 8):
+            shop.write(n)
+        passes(relay, shop.rows)
+
+    shop.take("default")
+    assert shop.ran["default"] == list(range(8))
+    assert not shop.redis.exists("lua:relayed:shop")
+
+
+def test_without_redis_the_rows_wait_and_a_line_says_why(
+    make_app: Any, make_server: Any, shop: Shop, log: io.StringIO, reports: list[Any]
+) -> None:
+    server = make_server(appendonly="yes", appendfsync="always")
+    relay = Outbox("shop", DbApi(shop.connect), make_app(redis=server.url)).relay(interval=0.01)
+    shop.write(1)
+    relay.run_once()
+    server.stop()
+    shop.write(2)
+    shop.write(3)
+    for _ in range(5):
+        assert relay.run_once() == 0
+    server.restart()
+    relay.run_once()
+
+    assert shop.rows() == 0
+    relay.close()
+    told = [line for line in log.getvalue().splitlines() if "outbox shop" in line]
+    # One for the reply that was lost and one for the refused connection, or the latter alone.
+    assert ["waits" in line for line in told] in ([True, False], [True, True, False])
+    assert [context for _, context in reports] == [{"context": "outbox shop: Redis"}] * (len(told) - 1)
+
+
+def test_a_queue_that_refuses_does_not_hold_up_the_others(
+    shop: Shop, log: io.StringIO, queued: Queued
+) -> None:
+    shop.redis.set("queue:bad", "no list")
+    for n in range(30):
+        shop.add(n, "bad" if n % 3 else "default")
+    shop.write(30, "default")
+    relay = shop.outbox.relay(batch=4)
+
+    assert relay.run_once() == 11
+    assert queued() == list(range(0, 31, 3))
+    assert shop.rows() == 20
+    assert log.getvalue().count("the queue bad waits: ScriptError: relay.lua") == 1
+
+    shop.redis.delete("queue:bad")
+    assert relay.run_once() == 20
+    assert queued("bad") == [n for n in range(30) if n % 3]
+    assert "the queue bad goes on" in log.getvalue()
+    relay.close()
+
+
+def test_a_pool_that_nobody_knows_waits(shop: Shop, log: io.StringIO) -> None:
+    shop.write(1)
+    shop._connection.execute("UPDATE sidekiq_outbox SET pool = 'gone'")
+    shop.write(2)
+
+    assert shop.outbox.relay().run_once() == 1
+    assert "the pool gone waits: ConfigurationError: no Redis pool is called 'gone'" in log.getvalue()
+    assert shop.rows() == 1
+
+
+def test_a_row_that_is_no_job_stays_and_is_told(shop: Shop, log: io.StringIO) -> None:
+    shop.write(1)
+    shop._connection.execute("UPDATE sidekiq_outbox SET payload = '[]'")
+    shop.write(2)
+
+    assert shop.outbox.relay().run_once() == 1
+    assert shop.queued() == [2]
+    assert "row 1 of the outbox waits: UnparsablePayload" in log.getvalue()
+
+
+def test_a_deletion_that_fails_doubles_nothing(shop: Shop, log: io.StringIO) -> None:
+    class Failing(DbApi):
+        fails = True
+
+        def write(self, *args: Any) -> None:
+            if self.fails:
+                raise sqlite3.OperationalError("database is locked")
+            super().write(*args)
+
+    database = Failing(shop.connect)
+    relay = Outbox("shop", database, shop.app).relay(interval=0.01)
+    for n in range(3):
+        shop.write(n)
+    relay.start()
+    wait_until(lambda: "the outbox's table waits" in log.getvalue())
+    shop.take("default")
+    shop.write(3)
+    database.fails = False
+    wait_until(lambda: shop.rows() == 0)
+    relay.stop()
+
+    shop.take("default")
+    assert shop.ran["default"] == [0, 1, 2, 3]
+    assert "the outbox's table goes on" in log.getvalue()
+    assert not shop.redis.exists("lua:relayed:shop")
+
+
+def test_a_deletion_that_was_committed_though_it_failed_leaves_nothing_behind(shop: Shop) -> None:
+    class Failing(DbApi):
+        fails = True
+
+        def write(self, *args: Any) -> None:
+            super().write(*args)
+            if self.fails:
+                raise sqlite3.OperationalError("the connection was cut")
+
+    database = Failing(shop.connect)
+    relay = Outbox("shop", database, shop.app).relay()
+    shop.write(1)
+    with pytest.raises(sqlite3.OperationalError):
+        relay.run_once()
+    assert shop.redis.scard("lua:relayed:shop") == 1
+    database.fails = False
+    shop.write(2)
+
+    assert relay.run_once() == 1
+
+    assert shop.queued() == [1, 2]
+    assert not shop.redis.exists("lua:relayed:shop")
+    relay.close()
+
+
+def test_rows_stay_until_replicas_have_the_jobs(
+    make_app: Any, url: str, shop: Shop, log: io.StringIO
+) -> None:
+    app = make_app(wait_replicas=1, wait_timeout_ms=20)
+    relay = Outbox("shop", DbApi(shop.connect), app).relay()
+    shop.write(1)
+    assert relay.run_once() == 0
+    relay.close()
+    assert (shop.rows(), shop.queued()) == (1, [1])
+    assert "NotReplicated: 0 of 1 replicas" in log.getvalue()
+
+    passes(shop.outbox.relay(), shop.rows)
+    assert shop.queued() == [1]
+
+
+def test_rows_are_relayed_as_they_come_until_it_is_stopped(shop: Shop) -> None:
+    relay = shop.outbox.relay(interval=0.01).start()
+    for n in range(5):
+        shop.write(n)
+        wait_until(lambda n=n: n in shop.queued())
+    relay.stop()
+    assert not shop.redis.exists("lua:relay:shop")
+    shop.write(5)
+    relay.start()
+    wait_until(lambda: 5 in shop.queued())
+    relay.stop()
+
+
+def test_large_rows_go_in_calls_of_a_megabyte(shop: Shop) -> None:
+    calls: list[str] = []
+
+    def count(stage: str, name: str) -> None:
+        if stage == "before":
+            calls.append(name)
+
+    for n in range(6):
+        shop.write([n, "x" * 400_000])
+    fault.at = count
+    try:
+        shop.outbox.relay().run_once()
+    finally:
+        fault.at = None
+
+    assert calls.count("relay") == 3
+    assert [n for n, _ in shop.queued()] == list(range(6))
