@@ -106,9 +106,7 @@ class Grant:
         keys = [f"%{access.upper()}~{pattern}" for pattern, access in self.keys.items()]
         commands = [f"+{command}" for command in self.commands]
         selector = f"(~{self.everywhere} {' '.join(CALLS)})"
-        return " ".join(
-            ["ACL SETUSER", name, "reset on", password, *keys, *CONNECTION, *commands, selector]
-        )
+        return " ".join(["ACL SETUSER", name, "reset on", password, *keys, *CONNECTION, *commands, selector])
 
 
 def grant(role: str, prefix: str = "") -> Grant:
