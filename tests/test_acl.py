@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -63,7 +62,7 @@ def login(redis: redis_py.Redis, server: Server) -> Iterator[Login]:
 def user(redis: redis_py.Redis, server: Server, role: str, prefix: str = "") -> str:
     """Make the user; answers its URL."""
     line = access.grant(role, prefix).line(role, access.hashed("pw"))
-    redis.execute_command(*shlex.split(line))
+    redis.execute_command(*line.split())
     return f"redis://{role}:pw@127.0.0.1:{server.port}/0"
 
 
