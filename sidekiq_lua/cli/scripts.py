@@ -69,8 +69,10 @@ def counted(lines: Iterable[Line | None]) -> tuple[Counter[str], Counter[str]]:
     loads: Counter[str] = Counter()
     for line in lines:
         if line is not None and line.sender != "lua":
-            calls[heard.called(line.words, {}).sha] += 1
-            loads[heard.loads(line.words)] += 1
+            loaded = heard.loads(line.words)
+            loads[loaded] += 1
+            if line.words[0] != b"SCRIPT":
+                calls[heard.called(line.words, {}).sha] += 1
     return calls, loads
 
 

@@ -24,7 +24,8 @@ def sentence(called: Called) -> str:
     jids = f"  jid {', '.join(map(printable, called.jids))}" if called.jids else ""
     if called.script or called.sha:
         name = called.script.name if called.script else f"script {called.sha}"
-        return " ".join([name, *map(word, called.keys)]) + jids
+        verb = [called.command] if called.command == "SCRIPT LOAD" else []
+        return " ".join([*verb, name, *map(word, called.keys)]) + jids
     return " ".join([called.command, *map(word, called.rest)]) + jids
 
 

@@ -85,6 +85,8 @@ def _unescape(word: bytes) -> bytes:
 def called(words: Sequence[bytes], scripts: Mapping[str, Named]) -> Called:
     """What a command was; for a script its name, and the jids of the payloads among the arguments."""
     command = words[0].upper()
+    if command == b"SCRIPT" and (sha := loads(words)):
+        return Called("SCRIPT LOAD", scripts.get(sha), sha, [], [], [])
     jids = list(
         dict.fromkeys(found[1].decode("utf-8", "replace") for found in map(_JID.search, words) if found)
     )
@@ -125,7 +127,9 @@ def statistics(info: str) -> dict[str, int]:
             found["failures"] += int(figures.get("failed_calls", 0)) + int(figures.get("rejected_calls", 0))
         elif name == "errorstat_NOSCRIPT":
             found["reloads"] = int(figures.get("count", 0))
-    found["failures"] = max(found["failures"] - found["reloads"], 0)
+    # A call that met NOSCRIPT has not run, and counts as failed too.
+    for name in ("calls", "failures"):
+        found[name] = max(found[name] - found["reloads"], 0)
     return found
 
 
