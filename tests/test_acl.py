@@ -27,7 +27,7 @@ from sidekiq_lua.cli import acl
 from sidekiq_lua.cli.main import main
 from sidekiq_lua.cli.report import Session
 from sidekiq_lua.errors import RedisError, RedisRefused
-from sidekiq_lua.store import Endpoint, Store, Transport, access
+from sidekiq_lua.store import Endpoint, Store, Transport, access, heard
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.contract import contracts
 from sidekiq_lua.store.keys import Keys, patterns
@@ -213,6 +213,19 @@ def test_a_dashboard_may_not_push(redis: redis_py.Redis, as_role: Callable[..., 
 
     assert redis.keys() == []
     assert "dashboard: command sadd" in denied(redis)
+
+
+def test_the_commands_that_look_from_outside(redis: redis_py.Redis, login: Login) -> None:
+    dashboard, admin = login("dashboard"), login("admin")
+
+    names = heard.names(dashboard, Store())
+    dashboard.command("SCRIPT", "EXISTS", *names)
+    dashboard.command("INFO", "commandstats")
+    admin.command("SLOWLOG", "GET", 1)
+    assert list(heard.listen(admin, 0.01))[0] is None
+    assert denied(redis) == []
+    with pytest.raises(RedisRefused, match="MONITOR"):
+        list(heard.listen(dashboard, 0.01))
 
 
 def test_an_enqueuer_may_not_fetch_or_look(redis: redis_py.Redis, login: Login) -> None:
