@@ -124,6 +124,7 @@ class Keys:
         """Set: rows of an outbox that were pushed and may still be in its table."""
         return f"{self.prefix}lua:relayed:{outbox}"
 
+
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in "*?[]^\\"})
 _IDENTITY = "*:[0-9]*:" + "[0-9a-f]" * 12
 _JID = "[0-9a-f]" * 24
@@ -133,7 +134,7 @@ def patterns(prefix: str = "") -> Mapping[str, str]:
     """Glob patterns of ACL for what :class:`Keys` calls its keys; `minute` stands for ten minutes too."""
     escaped = prefix.translate(_ESCAPED)
     keys = Keys(escaped)
-    fixed = {name: key for name, key in vars(keys).items() if name != "prefix"}
+    fixed = {name: key for name, key in vars(keys).items() if name not in ("prefix", "test_claim")}
     return {
         **fixed,
         "queue": keys.queue("*"),
@@ -152,4 +153,9 @@ def patterns(prefix: str = "") -> Mapping[str, str]:
         "deploy_lock": keys.deploy_lock("*"),
         "profile": keys.profile(f"*-{_JID}"),
         "sent": f"{escaped}lua:sent:*",
+        "iteration": keys.iteration("*"),
+        "held": keys.held("*"),
+        "relay": keys.relay("*"),
+        "relay_epoch": keys.relay_epoch("*"),
+        "relayed": keys.relayed("*"),
     }
