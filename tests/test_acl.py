@@ -117,7 +117,7 @@ def test_a_role_may_run_its_scripts(redis: redis_py.Redis, login: Login, role: s
     ("role", "may"),
     [
         ("enqueuer", []),
-        ("scheduler", ["delete_entry"]),
+        ("scheduler", ["delete_entries", "delete_entry"]),
         ("dashboard", []),
     ],
 )
@@ -222,7 +222,7 @@ def test_the_commands_that_look_from_outside(redis: redis_py.Redis, login: Login
     dashboard.command("SCRIPT", "EXISTS", *names)
     dashboard.command("INFO", "commandstats")
     admin.command("SLOWLOG", "GET", 1)
-    assert list(heard.listen(admin, 0.01))[0] is None
+    assert next(iter(heard.listen(admin, 0.01))) is None
     assert denied(redis) == []
     with pytest.raises(RedisRefused, match="MONITOR"):
         list(heard.listen(dashboard, 0.01))
@@ -297,11 +297,18 @@ def shown(*args: str) -> str:
 
 
 def test_the_line() -> None:
-    assert shown("enqueuer") == (
-        "ACL SETUSER sidekiq-enqueuer reset on >PASSWORD %RW~lua:sent:* %RW~queue:* %RW~queues %RW~schedule "
+    line = shown("scheduler")
+    assert line == (
+        "ACL SETUSER sidekiq-scheduler reset on >PASSWORD %RW~queue:* %RW~queues %RW~retry %RW~schedule "
         "+@connection -@dangerous +script|exists +script|load "
-        "+expire +get +llen +lpush +sadd +set +wait +zadd (~* +eval +eval_ro +evalsha +evalsha_ro)\n"
+        "+llen +lpush +sadd +scard +zrange +zrem +zscore (~* +eval +eval_ro +evalsha +evalsha_ro)\n"
     )
+
+
+def test_an_enqueuer_s_scripts_stand_apart() -> None:
+    line = shown("enqueuer")
+    assert " (%RW~queues %RW~queue:* +llen +lpush +sadd) " in line
+    assert [part for part in line.split("(") if "+del" in part and "queue:" in part] == []
 
 
 def test_a_password_is_not_shown(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ class Grant:
     commands: tuple[str, ...]
     everywhere: str
     """The pattern of all keys under the prefix."""
+    apart: tuple[str, ...] = ()
+    """A selector for each script instead, where one script's commands must not meet another's keys."""
 
     def line(self, name: str, password: str) -> str:
         """The whole `ACL SETUSER`; `password` is a rule, such as `>secret` or `#` and its SHA-256.
@@ -119,10 +121,12 @@ class Grant:
         calls of scripts stand in a selector of their own, with all keys and without any other command:
         the commands inside a script are checked each by itself, against the keys of the role.
         """
-        keys = [f"%{access.upper()}~{pattern}" for pattern, access in self.keys.items()]
-        commands = [f"+{command}" for command in self.commands]
+        keys = [] if self.apart else _keys(self.keys)
+        commands = [f"+{c}" for c in (PLAIN[self.role] if self.apart else self.commands)]
         selector = f"(~{self.everywhere} {' '.join(CALLS)})"
-        return " ".join(["ACL SETUSER", name, "reset on", password, *keys, *CONNECTION, *commands, selector])
+        return " ".join(
+            ["ACL SETUSER", name, "reset on", password, *keys, *CONNECTION, *commands, *self.apart, selector]
+        )
 
 
 def grant(role: str, prefix: str = "") -> Grant:
@@ -132,6 +136,7 @@ def grant(role: str, prefix: str = "") -> Grant:
     """
     names = patterns(prefix)
     mine = [contract for contract in contracts().values() if _calls(role, contract)]
+    apart = [_selector(contract, names) for contract in mine] if role == "enqueuer" else []
     keys = {names[place]: access for place, access in PLAIN_KEYS.get(role, {}).items()}
     for contract in mine:
         for key in contract.keys:
@@ -145,7 +150,18 @@ def grant(role: str, prefix: str = "") -> Grant:
         keys=dict(sorted(keys.items())),
         commands=tuple(sorted(inner.union(PLAIN[role]))),
         everywhere=patterns(prefix)["queues"].removesuffix("queues") + "*",
+        apart=tuple(dict.fromkeys(apart)),
     )
+
+
+def _selector(contract: Contract, names: Mapping[str, str]) -> str:
+    keys = {names[place]: key.access for key in contract.keys for place in places(contract.name, key.name)}
+    inner = [f"+{command.lower()}" for command in sorted(commands(contract.name))]
+    return f"({' '.join([*_keys(keys), *inner])})"
+
+
+def _keys(keys: Mapping[str, Access]) -> list[str]:
+    return [f"%{access.upper()}~{pattern}" for pattern, access in keys.items()]
 
 
 def _calls(role: str, contract: Contract) -> bool:
