@@ -17,9 +17,13 @@ _COMMANDS = {
     "worker": "Run jobs.",
     "monitor": "Show what there is to do, who does it, and the queues.",
     "metrics": "Show what ran, by class; or serve figures to Prometheus.",
+    "acl": "Print what a user of Redis must be allowed, by role.",
     "deploy": "Mark a deploy in the graphs of the metrics.",
     "profiles": "List and export the profiles of jobs.",
     "doctor": "Say what is wrong with the data in Redis, and what to do.",
+    "scripts": "Show which Lua scripts Redis has, and their calls.",
+    "slowlog": "Show what took Redis long, with scripts by name.",
+    "trace": "Show what Redis is asked, live, with scripts by name.",
     "server": "Start, stop or look at this machine's bundled server.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 
 class Keys:
@@ -122,3 +123,39 @@ class Keys:
     def relayed(self, outbox: str) -> str:
         """Set: rows of an outbox that were pushed and may still be in its table."""
         return f"{self.prefix}lua:relayed:{outbox}"
+
+
+_ESCAPED = str.maketrans({c: f"\\{c}" for c in "*?[]^\\"})
+_IDENTITY = "*:[0-9]*:" + "[0-9a-f]" * 12
+_JID = "[0-9a-f]" * 24
+
+
+def patterns(prefix: str = "") -> Mapping[str, str]:
+    """Glob patterns of ACL for what :class:`Keys` calls its keys; `minute` stands for ten minutes too."""
+    escaped = prefix.translate(_ESCAPED)
+    keys = Keys(escaped)
+    fixed = {name: key for name, key in vars(keys).items() if name not in ("prefix", "test_claim")}
+    return {
+        **fixed,
+        "queue": keys.queue("*"),
+        "running": keys.running("*", "*", "*"),
+        "process": keys.process(_IDENTITY),
+        "work": keys.work(_IDENTITY),
+        "signals": keys.signals(_IDENTITY),
+        "processed_on": keys.processed_on("*"),
+        "failed_on": keys.failed_on("*"),
+        "fallen": keys.fallen("*"),
+        "crashes": keys.crashes("*"),
+        "minute": f"{escaped}j|*",
+        "histogram": f"{escaped}h|*",
+        "flushed": keys.flushed("*"),
+        "marks": f"{escaped}{'[0-9]' * 8}-marks",
+        "deploy_lock": keys.deploy_lock("*"),
+        "profile": keys.profile(f"*-{_JID}"),
+        "sent": f"{escaped}lua:sent:*",
+        "iteration": keys.iteration("*"),
+        "held": keys.held("*"),
+        "relay": keys.relay("*"),
+        "relay_epoch": keys.relay_epoch("*"),
+        "relayed": keys.relayed("*"),
+    }

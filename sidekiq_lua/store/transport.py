@@ -61,13 +61,14 @@ class Transport:
                     return connection
                 connection.disconnect()
             connection = self.endpoint.connect()
-            self._open(connection)
+            self.open(connection)
             return connection
         except BaseException:
             self._slots.release()
             raise
 
-    def _open(self, connection: Any) -> None:
+    def open(self, connection: Any) -> None:
+        """Connect and log in. Raises RedisUnavailable."""
         try:
             connection.connect()
         except CONNECTION as error:
@@ -108,7 +109,7 @@ class Transport:
 
     def _again(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         connection.disconnect()
-        self._open(connection)
+        self.open(connection)
         try:
             return self._exchange(connection, call, packed)
         except CONNECTION as error:
@@ -164,7 +165,7 @@ class Transport:
             unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
             if unsent:
                 connection.disconnect()
-                self._open(connection)
+                self.open(connection)
                 again = self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
@@ -189,7 +190,7 @@ class Transport:
             self._load(connection, scripts)
         except CONNECTION:
             connection.disconnect()
-            self._open(connection)
+            self.open(connection)
             try:
                 self._load(connection, scripts)
             except CONNECTION as error:
@@ -267,7 +268,7 @@ class Transport:
             self._idle.pop()[0].disconnect()
         connection = self.endpoint.connect(at_most_s=timeout_s)
         try:
-            self._open(connection)
+            self.open(connection)
             connection.send_command("PING")
             connection.read_response()
         except CONNECTION as error:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
+from sidekiq_lua.store import heard
 from sidekiq_lua.store.scripts import Script
 
-_LINE = re.compile(rb'^\+?[\d.]+ \[\d+ (\S+)\] "([^"]+)"(.*?)\r?\n?$', re.S)
-_WORD = re.compile(rb' "((?:[^"\\]|\\.)*)"', re.S)
-_ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.S)
-_PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 _VARIES = {b"BITFIELD", b"SET", b"SORT", b"GETEX"}
 """Commands whose options decide whether they write."""
 _WRITES = {b"RM", b"OW", b"insert", b"update", b"delete"}
@@ -34,18 +30,8 @@ class Ran:
 
 def words(line: bytes) -> tuple[str, Command]:
     """Who sent it ("lua": the script that is running), and the words. Raises ValueError for another line."""
-    found = _LINE.match(line)
-    if not found:
-        raise ValueError(f"MONITOR said {line[:200]!r}")
-    return found[1].decode(), [found[2].upper(), *map(_unescape, _WORD.findall(found[3]))]
-
-
-def _unescape(word: bytes) -> bytes:
-    def one(found: re.Match[bytes]) -> bytes:
-        what = found[1]
-        return bytes([int(what[1:], 16)]) if len(what) == 3 else _PLAIN.get(what, what)
-
-    return _ESCAPE.sub(one, word) if b"\\" in word else word
+    found = heard.line(line)
+    return found.sender, found.words
 
 
 def calls(lines: Iterable[bytes], scripts: Mapping[str, Script]) -> Iterator[Ran]:

@@ -13,12 +13,13 @@ from script_cases import CASES
 from sidekiq_lua.store.contract import Contract, Parameter
 from sidekiq_lua.store.scripts import library, script_dir
 
-from . import callers, rules
+from . import callers, roles, rules
 from .keyspace_table import key_names, name_of
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "lua" / "README.md"
 SCRIPTS = ROOT / "docs" / "scripts.md"
+ACL = ROOT / "docs" / "acl.md"
 BEGIN = "<!-- From here to the end: written by `tools/audit docs`; edit the headers instead. -->"
 
 INTRODUCTION = (Path(__file__).parent / "scripts.md").read_text("utf-8")
@@ -180,7 +181,7 @@ def _short(key: Parameter) -> str:
 def stale() -> list[rules.Finding]:
     """Which of the written files differ from what would be written now."""
     found = []
-    for path, text in ((README, readme()), (SCRIPTS, scripts_page())):
+    for path, text in ((README, readme()), (SCRIPTS, scripts_page()), (ACL, roles.page())):
         if not path.exists() or path.read_text("utf-8") != text:
             name = path.relative_to(ROOT).as_posix()
             found.append(rules.Finding(name, "docs", "differs from the headers: run `tools/audit docs`"))
@@ -188,9 +189,9 @@ def stale() -> list[rules.Finding]:
 
 
 def write() -> list[Path]:
-    for path, text in ((README, readme()), (SCRIPTS, scripts_page())):
+    for path, text in ((README, readme()), (SCRIPTS, scripts_page()), (ACL, roles.page())):
         path.write_text(text, "utf-8")
-    return [README, SCRIPTS]
+    return [README, SCRIPTS, ACL]
 
 
 def unknown_keys() -> list[rules.Finding]:
