@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Client,
         DeadSet,
         Deploy,
+        IterableJob,
         IterableJobQuery,
         Job,
         MetricsQuery,
@@ -54,6 +55,7 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Config",
     # making jobs
     "Job",
+    "IterableJob",
     "JobOptions",
     "Client",
     "AsyncClient",
@@ -95,6 +97,7 @@ _HOME = {
     "Sidekiq": "instance",
     "sidekiq": "instance",
     "Job": "instance",
+    "IterableJob": "instance",
     "Config": "config",
     "JobOptions": "job",
     "Client": "instance",

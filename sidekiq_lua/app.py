@@ -18,6 +18,7 @@ from .clock import Clock
 from .config import Config
 from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
+from .iterable import IterableJobBase
 from .job import JobBase, P
 from .log import SidekiqLogger
 from .outbox import Outbox
@@ -60,7 +61,7 @@ class App:
         self.enqueuer = Enqueuer(self)
         self.health_routes: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
         """Paths that a worker's health endpoint answers (setting `health`): status, content type and body."""
-        self._job_base: type[JobBase[Any]] | None = None
+        self._bases: dict[str, Any] = {}
 
     # -- settings -----------------------------------------------------------------------
 
@@ -126,11 +127,18 @@ class App:
 
         Type checkers cannot look into it; `class ChargeJob(Job[[int]], app=app)` is the same for them to see.
         """
-        if self._job_base is None:
+        return self._base("Job", JobBase[P])  # type: ignore[valid-type]
+
+    @property
+    def IterableJob(self) -> Any:
+        """Base class for this instance's iterable jobs: `class ImportJob(app.IterableJob)`; see `Job`."""
+        return self._base("IterableJob", IterableJobBase[P])  # type: ignore[valid-type]
+
+    def _base(self, name: str, base: Any) -> Any:
+        if name not in self._bases:
             body = {"abstract": True, "_app": self, "__module__": __name__}
-            bases = (JobBase[P],)  # type: ignore[valid-type]
-            self._job_base = new_class("Job", bases, exec_body=lambda names: names.update(body))
-        return self._job_base
+            self._bases[name] = new_class(name, (base,), exec_body=lambda names: names.update(body))
+        return self._bases[name]
 
     def register_job(self, job_class: J) -> J:
         """Let this instance's worker run a class; needed only for classes defined for another instance.

@@ -87,6 +87,10 @@ class BaseAsyncClient(Sender):
         """See `Client.enqueue_to_in`."""
         return await self.push(self._later(when, {"class": job_class, "args": list(args), "queue": queue}))
 
+    async def cancel(self, jid: str) -> bool:
+        """See `Client.cancel`."""
+        return await self._transport(self._route({})).run(self._cancel(jid))
+
     @overload
     def via(self, pool: str) -> AbstractContextManager[None]: ...
     @overload

@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from .enqueue import Enqueuer, Slice
-from .errors import LostReply, PushUnknown, RedisError
+from .errors import InvalidJob, LostReply, PushUnknown, RedisError
 from .sending import partly, unknown
 from .sink import switch
+from .store.calls import Call
 from .timing import When, due
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Sender:
             return pool
         options: Callable[[], dict[str, Any]] = getattr(item.get("class"), "get_sidekiq_options", dict)
         return item.get("pool") or pool or options().get("pool")
+
+    def _cancel(self, jid: str) -> Call[bool]:
+        if not isinstance(jid, str) or not jid:
+            raise InvalidJob(f"a job is cancelled by its id, not by {jid!r}")
+        return self._app.store.iterations.cancel(jid, self._app.clock.now())
 
     def _later(self, when: When, item: dict[str, Any]) -> dict[str, Any]:
         at = due(when, self._app.clock.now())
@@ -180,6 +186,15 @@ class BaseClient(Sender):
     def enqueue_to_in(self, queue: str, when: When, job_class: type[JobBase] | str, *args: Any) -> str | None:
         """Push one job that is due later to another queue than its class's."""
         return self.push(self._later(when, {"class": job_class, "args": list(args), "queue": queue}))
+
+    @shared
+    def cancel(self, jid: str) -> bool:
+        """Cancel an iterable job: it ends when it next saves its state, or when it starts.
+
+        False: it was cancelled before. Nobody looks whether there is such a job. Raises InvalidJob for what
+        is no id. Key: `it-JID`, kept for 30 days or until the job has ended.
+        """
+        return self._app.transport(self._route({})).run(self._cancel(jid))
 
     @shared
     def via(self, pool: str, function: Callable[[], Any] | None = None) -> Any:

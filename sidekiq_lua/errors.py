@@ -51,6 +51,10 @@ class DuplicateJobClass(ConfigurationError):
     """Two classes were registered under one name; give one of them a `sidekiq_class`."""
 
 
+class InvalidCursor(SidekiqError, ValueError):
+    """A cursor of an iterable job would not survive JSON unchanged, is too long, or cannot be read."""
+
+
 class UnknownJobClass(SidekiqError):
     """A payload names a class that this process has not registered; the job is retried."""
 
@@ -147,4 +151,11 @@ class Shutdown(BaseException):
     """Raised inside a job at the hard deadline of a shutdown; the job was put back in its queue.
 
     It is not an `Exception`, so that a job's own `except Exception` lets it through.
+    """
+
+
+class Interrupted(BaseException):
+    """Leaves `perform` when an iterable job makes room: the worker saves its state and puts it back.
+
+    It is not an `Exception`, so that middleware which reports errors lets it through.
     """

@@ -11,6 +11,7 @@ from .app import App
 from .async_client import BaseAsyncClient
 from .client import BaseClient
 from .config import Config
+from .iterable import IterableJobBase
 from .job import JobBase, P
 from .worker.runner import Runner
 
@@ -177,6 +178,13 @@ class PausedClass(classes.PausedClass):
 
 class Job(JobBase[P]):
     """Base of the default instance's job classes; see JobBase."""
+
+    abstract = True
+    _app = sidekiq
+
+
+class IterableJob(IterableJobBase[P]):
+    """Base of the default instance's iterable job classes; see IterableJobBase."""
 
     abstract = True
     _app = sidekiq

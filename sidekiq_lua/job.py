@@ -72,6 +72,10 @@ class JobBase(Faked, Generic[P]):
     _retry_in: ClassVar[Callable[..., Any] | None] = None
     _exhausted: ClassVar[Callable[..., Any] | None] = None
     is_async: ClassVar[bool] = False
+    is_iterable: ClassVar[bool] = False
+    _entry: ClassVar[str] = "perform"
+    """The method whose signature the arguments have to fit, but for the parameters in `_given`."""
+    _given: ClassVar[tuple[str, ...]] = ()
     _arity: ClassVar[tuple[int, float, str]] = (0, float("inf"), "")
 
     jid: str = ""
@@ -148,11 +152,12 @@ class JobBase(Faked, Generic[P]):
 
     @classmethod
     def check_args(cls, args: Sequence[Any]) -> None:
-        """Raises SignatureMismatch if `perform` cannot take these arguments."""
+        """Raises SignatureMismatch if the job cannot take these arguments."""
         least, most, signature = cls._arity
         if not least <= len(args) <= most:
             raise SignatureMismatch(
-                f"{cls.__qualname__}.perform{signature} cannot take {len(args)} arguments: {shorten(args)}"
+                f"{cls.__qualname__}.{cls._entry}{signature} cannot take {len(args)} arguments: "
+                f"{shorten(args)}"
             )
 
     # -- enqueueing ---------------------------------------------------------------------
@@ -342,10 +347,12 @@ def _checked_hook(job_class: type, name: str, hook: Any) -> Any:
 
 
 def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
-    """The least and the most positional arguments that perform takes, and its signature as text."""
-    parameters = list(_parameters(job_class.perform).values())
-    if not isinstance(inspect.getattr_static(job_class, "perform"), staticmethod | classmethod):
+    """The least and the most positional arguments that a job takes, and the signature as text."""
+    entry = job_class._entry
+    parameters = list(_parameters(getattr(job_class, entry)).values())
+    if not isinstance(inspect.getattr_static(job_class, entry), staticmethod | classmethod):
         parameters = parameters[1:]
+    parameters = [parameter for parameter in parameters if parameter.name not in job_class._given]
     least, most = 0, 0.0
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -355,7 +362,7 @@ def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
             least += parameter.default is parameter.empty
         elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             raise ConfigurationError(
-                f"{job_class.__qualname__}.perform: the keyword-only parameter {parameter.name!r} needs "
+                f"{job_class.__qualname__}.{entry}: the keyword-only parameter {parameter.name!r} needs "
                 "a default, since jobs take positional arguments only"
             )
     return least, most, str(inspect.Signature([p.replace(annotation=p.empty) for p in parameters]))

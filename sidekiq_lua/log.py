@@ -339,6 +339,10 @@ class JobLogger:
         """Log `fail`; `elapsed` in seconds."""
         self._end("fail", elapsed)
 
+    def interrupted(self, elapsed: float) -> None:
+        """Log `interrupted`: an iterable job makes room; `elapsed` in seconds."""
+        self._end("interrupted", elapsed)
+
     def _end(self, message: str, elapsed: float) -> None:
         if not self._skip and self._logger.isEnabledFor(logging.INFO):
             context = {**Context.peek(), "elapsed": round(float(elapsed), 3)}

@@ -54,6 +54,18 @@ class Codec:
             name = payload.get("class")
             raise UnserializableArguments(f"{name}: the job cannot be written as JSON: {error}") from error
 
+    def dump_value(self, value: Any) -> bytes:
+        """JSON of any value. Raises UnserializableArguments."""
+        try:
+            text = self._dump(value)
+            return text.encode() if isinstance(text, str) else text
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise UnserializableArguments(f"{shorten(value)} cannot be written as JSON: {error}") from error
+
+    def load_value(self, text: bytes) -> Any:
+        """The value of JSON. Raises ValueError or RecursionError."""
+        return self._load(text)
+
     def dump_new(self, payload: Payload) -> bytes:
         """Like dump, for a job that is not in Redis yet: PayloadTooLarge if it is over the limit."""
         text = self.dump(payload)

@@ -11,6 +11,7 @@ from sidekiq_lua.store.bulk import Return
 from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry, Promotion
 from sidekiq_lua.store.holding import Held
+from sidekiq_lua.store.iterations import RunningJob, State
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.relays import Row
 from sidekiq_lua.store.scripts import library
@@ -41,6 +42,9 @@ _PROFILES = {
     "profiles": [("mine-23", NOW + 9), ("over-22", NOW - 9)],
     "mine-23": {"token": "mine", "jid": "23", "type": "SomeJob", "data": "gz"},
 }
+_ITERATION = {"it-1": {"ex": "1", "c": "3", "rt": "2.5"}}
+_JOB, _STATE = RunningJob(MINE, "default", job(1), "1"), State(2, b'["a",7]', 4.25)
+_iterations = STORE.iterations
 _owners, _processes, _queues = STORE.owners, STORE.processes, STORE.queues
 
 CASES: dict[str, Case] = {
@@ -60,6 +64,7 @@ CASES: dict[str, Case] = {
     "bury_entries": Case(
         STORE.bulk.bury("retry", [Entry(job(22), NOW - 2), Entry(job(9), 1.0)], BURIAL), OTHERS
     ),
+    "cancel_iteration": Case(_iterations.cancel("1", NOW), _ITERATION),
     "clear_queue": Case(
         _queues.clear("default"), {**WAITING, **HELD, "queues": {"default", "low"}}, (11, 12)
     ),
@@ -98,9 +103,14 @@ CASES: dict[str, Case] = {
     ),
     "fallen": Case(_owners.fallen(ME.identity), {f"lua:fallen:{ME.identity}": {"", "1"}}),
     "fetch": Case(MINE.fetch(QUEUES, 2), {**REGISTERED, **WAITING}),
+    "finish_iteration": Case(_iterations.finish(_JOB, DAY), {**HELD, **_ITERATION}, (1,)),
     "flush_metrics": Case(STORE.metrics.flush("t", 2, NOW, _RAN), {**_MINUTE, "lua:metrics:t": "1"}),
     "forget": Case(_owners.forget(ME), REGISTERED),
     "held": Case(MINE.held("default"), HELD),
+    "interrupt_iteration": Case(
+        _iterations.interrupt(_JOB, _STATE, job(1, ',"enqueued_at":7'), None),
+        {**HELD, **WAITING, **OTHERS, **_ITERATION},
+    ),
     "job_metrics": Case(STORE.metrics.of_class("SomeJob", [NOW, NOW - 60], ten=False), _MINUTE),
     "hold": Case(
         STORE.holding.hold("SomeJob", MINE, "default", job(1)),
@@ -138,6 +148,7 @@ CASES: dict[str, Case] = {
     "queue_sizes": Case(_queues.sizes(QUEUES), {**WAITING, "paused": {"low"}}),
     "read_strings": Case(STORE.counters.days("failed", [DAY, "2027-01-14"]), {f"stat:failed:{DAY}": "5"}),
     "read_hashes": Case(STORE.metrics.minutes([NOW, NOW - 60], ten=False), _MINUTE),
+    "read_iteration": Case(_iterations.read(["1", "2"]), _ITERATION),
     "read_profile": Case(STORE.profiles.infos([("mine-23", NOW + 9), ("gone-1", NOW)]), _PROFILES),
     "recover": Case(
         _owners.recover(
@@ -175,6 +186,7 @@ CASES: dict[str, Case] = {
     "reschedule_entry": Case(STORE.entries.reschedule("retry", Entry(job(22), NOW - 2), NOW + 60), OTHERS),
     "reset_stats": Case(STORE.counters.reset(["processed"]), {"stat:processed": "5"}),
     "retry": Case(MINE.retry("default", job(1), _FAILED, NOW, DAY), {**HELD, **OTHERS}),
+    "save_iteration": Case(_iterations.save(_JOB, _STATE), {**HELD, **_ITERATION}),
     "schedule": Case(_queues.schedule([(NOW, job(31))]), OTHERS),
     "schedule_once": Case(once(_queues.schedule([(NOW, job(31))]), LANE), OTHERS),
     "signal": Case(_processes.signal(ME.identity, "TERM"), {}),

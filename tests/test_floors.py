@@ -16,11 +16,11 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"current", "middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
+    | {"current", "enumerators", "middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
-    | {"holding", "outbox", "push_buffer", "sending"},
+    | {"holding", "iterable", "iterating", "outbox", "push_buffer", "sending"},
     {"worker", "api", "testing"},
     {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
 ]
@@ -34,14 +34,16 @@ BESIDE: dict[str, set[str]] = {
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
     "timing": {"errors", "payload"},
+    "enumerators": {"errors", "payload"},
     "faked": {"sink"},
     "job": {"execution", "faked", "registry"},
+    "iterable": {"iterating", "job"},
     "enqueue": {"job", "registry"},
     "push_buffer": {"sending"},
     "outbox": {"push_buffer", "sending"},
     "client": {"enqueue", "job", "registry", "sending", "sink"},
     "async_client": {"client", "enqueue", "job", "registry", "sending", "sink"},
-    "app": {"async_client", "client", "enqueue", "execution", "job", "outbox", "registry"},
+    "app": {"async_client", "client", "enqueue", "execution", "iterable", "job", "outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "contrib": {"instance"},
     "__init__": {"instance"},

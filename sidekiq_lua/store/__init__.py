@@ -7,6 +7,7 @@ from .counters import Counters
 from .endpoint import Endpoint
 from .entries import Entries
 from .holding import Holding
+from .iterations import Iterations
 from .keys import Keys
 from .metrics import Metrics
 from .owners import Owners
@@ -35,6 +36,7 @@ class Store:
         self.pages = Pages(self.keys)
         self.bulk = Bulk(self.keys)
         self.holding = Holding(self.keys)
+        self.iterations = Iterations(self.keys)
         self.metrics = Metrics(self.keys)
         self.profiles = Profiles(self.keys)
         self.relays = Relays(self.keys)

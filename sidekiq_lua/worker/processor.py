@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clock import monotonic
 from ..context import Context, tid
-from ..errors import Shutdown, UnknownJobClass, UnparsablePayload
+from ..errors import Interrupted, RedisError, Shutdown, UnknownJobClass, UnparsablePayload
 from ..execution import await_job, call_job, make_job
 from ..job import JobBase
 from ..log import JobLogger
@@ -17,6 +17,7 @@ from ..payload import Payload, crash_key
 from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
+from .iterations import Iterations
 from .marks import Marks
 from .pausing import PausedClasses
 from .profiler import Profiler
@@ -55,6 +56,7 @@ class Processor:
         self._marks = marks
         self._paused = paused
         self._profiler = Profiler(app, failures)
+        self._iterations = Iterations(app, exchange)
         self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
 
@@ -96,11 +98,12 @@ class Processor:
         self.work[name] = Work(delivery, payload, self._app.clock.now(), threading.get_ident())
         mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
+        job = None
         try:
             if job_class is None:
                 self._app.registry.get(payload["class"])
                 raise UnknownJobClass(payload["class"])
-            job = make_job(job_class, payload, self._stopping)
+            job = self._make(job_class, delivery, payload)
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = self._profiler.call(
@@ -111,11 +114,11 @@ class Processor:
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]
-            self._failed(delivery, payload, job_class, error, monotonic() - began)
+            self._failed(delivery, payload, job_class, job, error, monotonic() - began)
         else:
             self._marks.end(mark)
             del self.work[name]
-            self._succeeded(delivery, payload, monotonic() - began)
+            self._returned(delivery, payload, job, monotonic() - began)
             if keep_profile is not None:
                 keep_profile()
 
@@ -128,8 +131,9 @@ class Processor:
         self.work[name] = Work(delivery, payload, self._app.clock.now(), None)
         mark = self._marks.begin(crash_key(payload, delivery.raw))
         began = monotonic()
+        job = None
         try:
-            job = make_job(job_class, payload, self._stopping)
+            job = self._make(job_class, delivery, payload)
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = await self._profiler.call_async(
@@ -141,27 +145,57 @@ class Processor:
             self._marks.end(mark)
             del self.work[name]
             failure, elapsed = error, monotonic() - began
-            return lambda: self._failed(delivery, payload, job_class, failure, elapsed)
+            return lambda: self._failed(delivery, payload, job_class, job, failure, elapsed)
         self._marks.end(mark)
         del self.work[name]
-        self._succeeded(delivery, payload, monotonic() - began)
-        return keep_profile
+        elapsed = monotonic() - began
+        if not job_class.is_iterable:
+            self._returned(delivery, payload, job, elapsed)
+            return keep_profile
 
-    def _succeeded(self, delivery: Delivery, payload: Payload, elapsed: float) -> None:
+        def settle() -> None:
+            self._returned(delivery, payload, job, elapsed)
+            if keep_profile is not None:
+                keep_profile()
+
+        return settle
+
+    def _make(self, job_class: JobClass, delivery: Delivery, payload: Payload) -> JobBase[Any]:
+        job = make_job(job_class, payload, self._stopping)
+        if job_class.is_iterable:
+            self._iterations.attach(job, delivery, payload)
+        return job
+
+    def _returned(self, delivery: Delivery, payload: Payload, job: JobBase[Any], elapsed: float) -> None:
+        if job.is_iterable and self._iterations.interrupted(job):
+            self._interrupted(delivery, job, elapsed)
+            return
         self._exchange.ran(elapsed)
         if self._tally is not None:
             self._tally.succeeded(payload, elapsed)
         self._log.done(elapsed)
-        self._exchange.done(delivery)
+        if job.is_iterable:
+            self._iterations.finish(job, delivery)
+        else:
+            self._exchange.done(delivery)
+
+    def _interrupted(self, delivery: Delivery, job: JobBase[Any], elapsed: float) -> None:
+        self._exchange.ran(elapsed)
+        self._log.interrupted(elapsed)
+        self._iterations.put_back(job, delivery)
 
     def _failed(
         self,
         delivery: Delivery,
         payload: Payload,
         job_class: JobClass | None,
+        job: JobBase[Any] | None,
         error: BaseException,
         elapsed: float,
     ) -> None:
+        if isinstance(error, Interrupted) and job is not None and self._iterations.interrupted(job):
+            self._interrupted(delivery, job, elapsed)
+            return
         self._exchange.ran(elapsed)
         if delivery.given_back or (self._stopping() and caused_by_shutdown(error)):
             # The hard stop has put the job back in its queue.
@@ -170,6 +204,7 @@ class Processor:
             return
         if self._tally is not None and job_class is not None:
             self._tally.failed(payload)
+        self._save_iteration(delivery, job)
         try:
             self._failures.failed(delivery, job_class, error)
         except BaseException as problem:
@@ -178,3 +213,11 @@ class Processor:
         self._failures.report(
             error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue}
         )
+
+    def _save_iteration(self, delivery: Delivery, job: JobBase[Any] | None) -> None:
+        try:
+            self._iterations.failing(job, delivery)
+        except RedisError as error:
+            self._failures.report(
+                error, {"context": "The iteration of a failed job was not saved", "queue": delivery.queue}
+            )

@@ -1,0 +1,15 @@
+#!lua flags=no-writes
+-- Read how far iterable jobs have come.
+--
+-- KEYS  1.. states  hash  iterations of jobs
+-- RETURNS   for each: {executions, cursor, runtime, moment of cancellation}, missing ones false
+-- BOUND     100 iterations, 4 fields each
+-- REPLAY    same
+-- ROLES     worker, dashboard
+-- INVARIANT nothing is written
+
+local found = {}
+for i = 1, #KEYS do
+  found[i] = redis.call("HMGET", KEYS[i], "ex", "c", "rt", "cancelled")
+end
+return found

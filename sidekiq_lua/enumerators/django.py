@@ -1,0 +1,64 @@
+"""Django querysets, by record, by batch, or as querysets of a batch each. It imports nothing of Django."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ConfigurationError
+from . import pages
+from .sequences import whole
+
+
+def django_enumerator(
+    queryset: Any, *, cursor: Any, key: str = "pk", batch_size: int = 1000
+) -> Iterator[tuple[Any, Any]]:
+    """The records of a queryset in the order of their primary key; the cursor is that key.
+
+    `key` is another unique field that is never NULL. Keys that JSON does not have, such as UUIDs, become
+    text. The queryset must not be sliced; its own order is not used. `batch_size` records are read at a time.
+    """
+    return pages.rows(_pages(queryset, cursor, key, batch_size), _cursor)
+
+
+def django_batches_enumerator(
+    queryset: Any, *, cursor: Any, key: str = "pk", batch_size: int = 1000
+) -> Iterator[tuple[Any, Any]]:
+    """Lists of `batch_size` records; the cursor is the key of the first. See `django_enumerator`."""
+    return pages.batches(_pages(queryset, cursor, key, batch_size), _cursor)
+
+
+def django_querysets_enumerator(
+    queryset: Any, *, cursor: Any, key: str = "pk", batch_size: int = 1000
+) -> Iterator[tuple[Any, Any]]:
+    """Querysets of `batch_size` records each, for `update` and `delete`; see `django_enumerator`."""
+    keys = queryset.values_list(key, flat=True)
+    for page in _pages(keys, cursor, key, batch_size):
+        first, last = page[0][1], page[-1][1]
+        yield queryset.filter(**{f"{key}__gte": first, f"{key}__lte": last}), _cursor(first)
+
+
+def _pages(queryset: Any, cursor: Any, key: str, batch_size: int) -> Iterator[list[tuple[Any, Any]]]:
+    size = whole(batch_size, "batch_size")
+    ordered = queryset.order_by(key)
+
+    def read(start: Any, after: bool) -> list[tuple[Any, Any]]:
+        part = ordered
+        if start is not None:
+            part = ordered.filter(**{f"{key}__{'gt' if after else 'gte'}": start})
+        return [(record, _key(record, key)) for record in part[:size]]
+
+    return pages.keyset(read, cursor, size)
+
+
+def _key(record: Any, key: str) -> Any:
+    """Of a model's instance, of a dict of `values`, or the value itself, of a flat `values_list`."""
+    if isinstance(record, Mapping):
+        if key not in record:
+            raise ConfigurationError(f"the dicts of the queryset need the key {key!r}: name it in values()")
+        return record[key]
+    return getattr(record, key) if hasattr(record, "_meta") else record
+
+
+def _cursor(key: Any) -> Any:
+    return key if type(key) in (int, str) else str(key)
