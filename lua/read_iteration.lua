@@ -3,7 +3,7 @@
 --
 -- KEYS  1.. states  hash  iterations of jobs
 -- RETURNS   for each: {executions, cursor, runtime, moment of cancellation}, missing ones false
--- BOUND     100 iterations, 4 fields each
+-- BOUND     16 iterations, 4 fields each; with cursors of 64 KB that is 1 MB
 -- REPLAY    same
 -- ROLES     worker, dashboard
 -- INVARIANT nothing is written

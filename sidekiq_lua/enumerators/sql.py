@@ -72,8 +72,9 @@ def _pages(
         reader = connection.cursor()
         try:
             reader.execute(query, (*parameters, *(key or ())))
-            at = _positions([column[0] for column in reader.description], names)
-            return [(row, _key(row, names, at)) for row in reader.fetchall()]
+            found = [column[0] for column in reader.description]
+            at = _positions(found, names)
+            return [(row, _key(row, found, at)) for row in reader.fetchall()]
         finally:
             reader.close()
 
@@ -85,8 +86,8 @@ def _positions(columns: list[str], names: list[str]) -> list[int]:
     return [lower.index(name.lower()) for name in names]
 
 
-def _key(row: Any, names: list[str], at: list[int]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in names) if isinstance(row, Mapping) else tuple(row[n] for n in at)
+def _key(row: Any, columns: list[str], at: list[int]) -> tuple[Any, ...]:
+    return tuple(row[columns[n]] if isinstance(row, Mapping) else row[n] for n in at)
 
 
 def _cursor(key: tuple[Any, ...]) -> Any:

@@ -52,7 +52,7 @@ class Iterations:
         self._finish = library()["finish_iteration"].call
 
     def read(self, jids: Sequence[str]) -> Call[list[State | None]]:
-        """The states of at most 100 jobs; None for a job that has none."""
+        """The states of at most 16 jobs; None for a job that has none."""
         return self._read(
             states=[self._keys.iteration(jid) for jid in jids], read=lambda reply: [*map(_state, reply)]
         )

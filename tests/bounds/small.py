@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bounds.cases import (
     BURIAL,
     IDENTITIES,
@@ -28,10 +30,26 @@ from bounds.cases import (
     schedule,
     sizes,
 )
-from bounds.crowd import HELD, ME, MILLION, MINE, NOW, SLOTS, STORE, text
+from bounds.crowd import HELD, ME, MILLION, MINE, NOW, SLOTS, STORE, Crowd, text
 from keyspace import DAY
 
+from sidekiq_lua.iterating.run import CURSOR_LIMIT
+from sidekiq_lua.store.calls import Call
+from sidekiq_lua.store.iterations import Held, State
 from sidekiq_lua.store.scripts import library
+
+STATE = State(1, b'"' + b"x" * (CURSOR_LIMIT - 2) + b'"', 1.5, 7)
+"""With the longest cursor that there is."""
+_iterations = STORE.iterations
+
+
+def read_iterations(crowd: Crowd, n: int) -> Call[Any]:
+    fields = {"ex": 1, "c": STATE.cursor, "rt": 1.5, "cancelled": 7}
+    jids = [f"read-{k}" for k in range(16)]
+    for jid in jids:
+        crowd.client.hset(STORE.keys.iteration(jid), mapping=fields)
+    return _iterations.read(jids)
+
 
 SMALL = [
     Worst(
@@ -74,6 +92,7 @@ SMALL = [
         2 + 2000,
         entry(0, lambda e, n: STORE.entries.bury("schedule", e, text(n + 10**8), BURIAL)),
     ),
+    Worst("cancel_iteration", "", "1 hash", 4, lambda crowd, n: _iterations.cancel(f"cancelled-{n}", NOW)),
     Worst("clear_queue", "1,000,000 jobs", "the list is unlinked, not read", 1, clear_queue),
     Worst("clear_set", "500,000 entries", "the set is unlinked, not read", 0, clear_set),
     Worst("delete_entry", "", "1 entry", 1, entry(0, lambda e, n: STORE.entries.delete("schedule", e))),
@@ -104,6 +123,13 @@ SMALL = [
     Worst("fall", "", "as many members as the process has slots", SLOTS + 1, fall),
     Worst("fallen", "", "as many members as the process had slots", SLOTS + 1, fallen),
     Worst("fetch", "100 queues, 99 of them paused", "n jobs", HELD, fetch(HELD, 0)),
+    Worst(
+        "finish_iteration",
+        "",
+        "1 job, O(length of the running list)",
+        1,
+        holding(HELD, 0, lambda r, n: _iterations.finish(Held(MINE, "q0", r[0], "1"), DAY)),
+    ),
     Worst("forget", "100 queues", "looked up, not read", 0, lambda crowd, n: STORE.owners.forget(ME)),
     Worst(
         "held",
@@ -111,6 +137,15 @@ SMALL = [
         "n jobs",
         101,
         holding(HELD, 0, lambda r, n: MINE.held("q0", HELD - 100, 100)),
+    ),
+    Worst(
+        "interrupt_iteration",
+        "",
+        "1 job, O(length of the running list)",
+        6,
+        holding(
+            HELD, 0, lambda r, n: _iterations.interrupt(Held(MINE, "q0", r[0], "1"), STATE, r[0] + b" ", None)
+        ),
     ),
     Worst("keep_alive", "", "2 keys", 0, keep_alive),
     Worst("leave", "100 queues", "looked up, not read", 1, lambda crowd, n: STORE.processes.leave(ME)),
@@ -136,6 +171,7 @@ SMALL = [
     Worst("push", "onto 1,000,000", "1000 payloads", 1000, push(1000, 0)),
     Worst("push_once", "onto 1,000,000", "1000 payloads", 1000, safe(push(1000, 0))),
     Worst("queue_sizes", "", "100 queues", 100, sizes(0)),
+    Worst("read_iteration", "", "16 iterations, 4 fields each", 64, read_iterations),
     Worst(
         "recover",
         "as a sweep begins",
@@ -168,6 +204,13 @@ SMALL = [
     Worst("reset_stats", "", "2 counters", 0, lambda crowd, n: STORE.counters.reset(["processed", "failed"])),
     Worst(
         "retry", "", "1 job", 2, holding(HELD, 0, lambda r, n: MINE.retry("q0", r[0], r[0] + b" ", NOW, DAY))
+    ),
+    Worst(
+        "save_iteration",
+        "",
+        "1 hash, O(length of the running list)",
+        4,
+        holding(HELD, 0, lambda r, n: _iterations.save(Held(MINE, "q0", r[0], "1"), STATE)),
     ),
     Worst("schedule", "beside 1,000,000", "100 entries", 100, schedule(100, 0)),
     Worst("schedule_once", "beside 1,000,000", "100 entries", 100, safe(schedule(100, 0))),

@@ -1,0 +1,113 @@
+"""SQLAlchemy selects, on SQLite."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+import pytest
+from iteration.test_enumerators import check_resumes
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from sidekiq_lua.enumerators import sqlalchemy_batches_enumerator, sqlalchemy_enumerator
+from sidekiq_lua.errors import ConfigurationError, InvalidCursor
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Thing(Base):
+    __tablename__ = "things"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[uuid.UUID]
+    day: Mapped[datetime.date]
+    shop: Mapped[int]
+
+
+DAY = datetime.date(2026, 1, 1)
+
+
+@pytest.fixture
+def engine():
+    made = create_engine("sqlite://")
+    Base.metadata.create_all(made)
+    with Session(made) as session:
+        for n in range(1, 11):
+            day = DAY + datetime.timedelta(days=n // 4)
+            session.add(Thing(id=n * 2, token=uuid.UUID(int=100 - n), day=day, shop=n % 2))
+        session.commit()
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def session(engine):
+    with Session(engine) as made:
+        yield made
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 1000])
+def test_entities(session, size):
+    query = select(Thing).where(Thing.shop == 0).order_by(Thing.token)
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_enumerator(session, query, key=Thing.id, cursor=cursor, batch_size=size)
+    )
+    assert [(type(thing), thing.id, cursor) for thing, cursor in whole] == [
+        (Thing, n, n) for n in (4, 8, 12, 16, 20)
+    ]
+
+
+def test_rows_of_a_connection(engine):
+    table = Thing.__table__
+    with engine.connect() as connection:
+        whole = check_resumes(
+            lambda cursor: sqlalchemy_enumerator(
+                connection, select(table.c.shop, table.c.id), key=table.c.id, cursor=cursor, batch_size=4
+            )
+        )
+    assert [tuple(row) for row, _ in whole[:2]] == [(1, 2), (0, 4)]
+
+
+def test_keys_that_become_text(session):
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_enumerator(
+            session, select(Thing.id), key=Thing.token, cursor=cursor, batch_size=4
+        )
+    )
+    assert whole[0] == (20, str(uuid.UUID(int=90)))
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_two_columns(session, size):
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_enumerator(
+            session, select(Thing.shop), key=(Thing.day, Thing.id), cursor=cursor, batch_size=size
+        )
+    )
+    assert [cursor for _, cursor in whole][2:4] == [["2026-01-01", 6], ["2026-01-02", 8]]
+    assert len(whole) == 10
+
+
+def test_batches(session):
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_batches_enumerator(
+            session, select(Thing.id), key=Thing.id, cursor=cursor, batch_size=4
+        )
+    )
+    assert whole == [([2, 4, 6, 8], 2), ([10, 12, 14, 16], 10), ([18, 20], 18)]
+
+
+@pytest.mark.parametrize(
+    ("key", "cursor", "error", "message"),
+    [
+        ("id", None, ConfigurationError, "key must be a column"),
+        ([], None, ConfigurationError, "key must be a column"),
+        (Thing.id, [1, 2], InvalidCursor, "no value for each"),
+        (Thing.token, "no uuid", InvalidCursor, "does not fit"),
+    ],
+)
+def test_refuses(session, key, cursor, error, message):
+    with pytest.raises(error, match=message):
+        list(sqlalchemy_enumerator(session, select(Thing), key=key, cursor=cursor))
