@@ -22,7 +22,7 @@ SHORT = {
 class Worker:
     """One `sidekiq-lua worker` process; its output is in `log`."""
 
-    def __init__(self, folder, url, name, settings, arguments):
+    def __init__(self, folder, url, name, settings, arguments, report_url=None):
         self.name = name
         self.log = folder / f"{name}.log"
         config = folder / f"{name}.json"
@@ -44,7 +44,7 @@ class Worker:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**os.environ, "WORKER_NAME": name, "REPORT_URL": url},
+                env={**os.environ, "WORKER_NAME": name, "REPORT_URL": report_url or url},
             )
 
     def ready(self):
@@ -75,11 +75,14 @@ class Worker:
 
 @pytest.fixture
 def start_worker(tmp_path, url):
-    """`start_worker("a", concurrency=5)`: a worker that runs, on the shared server."""
+    """`start_worker("a", concurrency=5)`: a worker that runs, on the shared server.
+
+    With `url` on another one; its jobs report to `report_url`, or there.
+    """
     workers = []
 
-    def start(name, *arguments, url=url, **settings):
-        worker = Worker(tmp_path, url, name, settings, arguments)
+    def start(name, *arguments, url=url, report_url=None, **settings):
+        worker = Worker(tmp_path, url, name, settings, arguments, report_url)
         workers.append(worker)
         return worker.ready()
 

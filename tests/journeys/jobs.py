@@ -7,7 +7,8 @@ import time
 
 import redis
 
-from sidekiq_lua import Job
+from sidekiq_lua import IterableJob, Job
+from sidekiq_lua.enumerators import array_enumerator
 
 reports = redis.Redis.from_url(os.environ["REPORT_URL"])
 name = os.environ["WORKER_NAME"]
@@ -60,3 +61,56 @@ class FailJob(Job):
 class StampJob(Job):
     def perform(self, enqueued_s):
         reports.rpush("latencies", time.time() - enqueued_s)
+
+
+class Walk(IterableJob):
+    """Reports each item; the worker called `first` stops at one of them for good."""
+
+    abstract = True
+
+    def build_enumerator(self, n, hang_at, *, cursor):
+        return array_enumerator(range(n), cursor=cursor)
+
+    def on_start(self):
+        report("start", self.jid)
+
+    def on_resume(self):
+        report("resume", self.jid)
+
+
+class WalkJob(Walk):
+    state_flush_interval = 0
+
+    def each_iteration(self, item, n, hang_at):
+        report("item", item)
+        while name == "first" and item == hang_at:
+            time.sleep(0.01)
+
+
+class AsyncWalkJob(Walk):
+    state_flush_interval = 0
+
+    async def each_iteration(self, item, n, hang_at):
+        report("item", item)
+        while name == "first" and item == hang_at:
+            await asyncio.sleep(0.01)
+
+
+class RareWalkJob(WalkJob):
+    state_flush_interval = 3600
+
+
+class SlowWalkJob(Walk):
+    def each_iteration(self, item, n, seconds):
+        report("item", item)
+        time.sleep(seconds)
+
+
+class AsyncSlowWalkJob(Walk):
+    async def each_iteration(self, item, n, seconds):
+        report("item", item)
+        await asyncio.sleep(seconds)
+
+
+class WalkElsewhereJob(SlowWalkJob):
+    state_flush_interval = 0
