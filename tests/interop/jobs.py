@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import ClassVar
 
 import redis
 
-from sidekiq_lua import Job, JobOptions, sidekiq
+from sidekiq_lua import IterableJob, Job, JobOptions, sidekiq
+from sidekiq_lua.enumerators import array_enumerator
 
 LIST = "interop:echo"
 RETRY_IN_S = 60
@@ -98,3 +100,35 @@ class HoldJob(Job):
         with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
             client.blpop("interop:go", 50)
         report("end", "HoldJob", self.jid)
+
+
+class WalkJob(IterableJob):
+    """Reports each item of a range."""
+
+    def build_enumerator(self, n, pause_s, *, cursor):
+        report("from", "WalkJob", self.jid, cursor=cursor)
+        return array_enumerator(range(n), cursor=cursor)
+
+    def on_start(self):
+        report("start", "WalkJob", self.jid)
+
+    def on_resume(self):
+        report("resume", "WalkJob", self.jid)
+
+    def on_cancel(self):
+        report("cancel", "WalkJob", self.jid)
+
+    def on_complete(self):
+        report("complete", "WalkJob", self.jid)
+
+    def each_iteration(self, item, n, pause_s):
+        report("item", "WalkJob", self.jid, item=item)
+        time.sleep(pause_s)
+
+
+class PairsJob(WalkJob):
+    """Its cursor is a list of text and a number."""
+
+    def build_enumerator(self, n, pause_s, *, cursor):
+        report("from", "PairsJob", self.jid, cursor=cursor)
+        return ((number, ("é", number)) for number in range(cursor[1] if cursor else 0, n))

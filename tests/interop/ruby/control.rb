@@ -26,6 +26,7 @@ COMMANDS = {
   "reschedule" => ->(set, epoch, *jids) { each_entry(set, jids) { |entry| entry.reschedule(Time.at(Float(epoch))) } },
   "quiet" => ->(*identities) { each_process(identities, &:quiet!) },
   "stop" => ->(*identities) { each_process(identities, &:stop!) },
+  "cancel" => ->(*jids) { jids.map { |jid| Sidekiq::Client.new.cancel!(jid) } },
   # Texts that are no jobs, as JSON strings of Base64.
   "push_raw" => ->(queue, *texts) {
     texts.each { |text| Sidekiq.redis { |c| c.call("LPUSH", "queue:#{queue}", text.unpack1("m")) } }

@@ -54,3 +54,36 @@ class FailOnceJob
     raise "first try fails" if first
   end
 end
+
+if Interop.since?("7.3")
+  # Reports each item of a range.
+  class WalkJob
+    include Sidekiq::IterableJob
+
+    def build_enumerator(n, _pause_s, cursor:)
+      Interop.report("from", "WalkJob", jid, cursor: cursor)
+      array_enumerator((0...n).to_a, cursor: cursor)
+    end
+
+    def on_start = Interop.report("start", "WalkJob", jid)
+
+    def on_resume = Interop.report("resume", "WalkJob", jid)
+
+    def on_cancel = Interop.report("cancel", "WalkJob", jid)
+
+    def on_complete = Interop.report("complete", "WalkJob", jid)
+
+    def each_iteration(item, _n, pause_s)
+      Interop.report("item", "WalkJob", jid, item: item)
+      sleep pause_s
+    end
+  end
+
+  # Its cursor is a list of text and a number.
+  class PairsJob < WalkJob
+    def build_enumerator(n, _pause_s, cursor:)
+      Interop.report("from", "PairsJob", jid, cursor: cursor)
+      ((cursor ? cursor[1] : 0)...n).map { |number| [number, ["é", number]] }.each
+    end
+  end
+end
