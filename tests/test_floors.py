@@ -16,7 +16,8 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"current", "enumerators", "middleware", "options", "payload", "profiling", "strict", "tally", "timing"},
+    | {"current", "enumerators", "middleware", "options", "payload", "profiling", "strict", "tally"}
+    | {"timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}

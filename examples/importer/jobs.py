@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from sidekiq_lua import IterableJob, JobOptions
 from sidekiq_lua.enumerators import csv_batches_enumerator, sql_batches_enumerator
 
+Rows = list[dict[str, str]]
 DATABASE = os.environ.get("IMPORTER_DATABASE", "importer.sqlite3")
 
 
@@ -42,7 +43,7 @@ class ImportPeople(IterableJob):
         self.db = connect()
         return csv_batches_enumerator(path, cursor=cursor)
 
-    def each_iteration(self, rows: list[dict[str, str]], path: str) -> None:
+    def each_iteration(self, rows: Rows, path: str) -> None:
         with transaction(self.db):
             for row in rows:
                 self.db.execute(

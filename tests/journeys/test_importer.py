@@ -53,12 +53,12 @@ def test_every_row_is_imported_and_greeted(tmp_path, url, redis, start_worker, c
         first.signal(signal.SIGTERM)
         wait_until(lambda: "Pausing to allow jobs to finish" in first.text(), 20)
     assert first.stop() == 0
-    assert count() == 100
+    assert count() < ROWS
     with locked(count.database):
         second = start_worker("second", "-r", str(JOBS))
         wait_until(lambda: "class=ImportPeople: start" in second.text(), 20)
         second.kill()
-    assert count() == 100
+    assert count() < ROWS
     third = start_worker("third", "-r", str(JOBS))
     wait_until(lambda: redis.get("stat:processed") == b"2", 20)
     third.stop()

@@ -89,6 +89,7 @@ def test_a_longer_item_is_cut_off_at_the_deadline_and_repeated(app, start_worker
     clean(redis)
 
 
+@pytest.mark.slow
 def test_an_outage_is_waited_for_and_repeats_nothing(app, start_worker, make_server, redis, reports):
     """A run that cannot save its state does no more items until it can."""
     server = make_server(appendonly="yes", appendfsync="always")
