@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Cancel an iterable job, which sees it when it starts and whenever it saves its state.
 --
--- KEYS  1   state  hash  the job's iteration
+-- KEYS  1   state  hash  rw  the job's iteration
 -- ARGV  1   now    epoch seconds, whole
 --       2   ttl    seconds until a state is forgotten that nobody saves any more
 -- RETURNS   1 if this call was the first to cancel it, else 0

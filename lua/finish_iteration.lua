@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Remove an iterable job that has ended, together with its state, and count it.
 --
--- KEYS  1   running        list    jobs this process holds
---       2   state          hash    the job's iteration
---       3   processed      string  runs, in total
---       4   processed_day  string  runs on this UTC day
+-- KEYS  1   running        list    rw  jobs this process holds
+--       2   state          hash    rw  the job's iteration
+--       3   processed      string  rw  runs, in total
+--       4   processed_day  string  rw  runs on this UTC day
 -- ARGV  1   raw       the payload exactly as it was fetched
 --       2   ttl       seconds the day's counter is kept
 -- RETURNS   {1 if removed or 0 if this process no longer holds the job, problem with the counters or ""}

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Interrupt an iterable job: save how far it has come, and put it back, unless somebody recovered it.
 --
--- KEYS  1   running     list  jobs this process holds
---       2   state       hash  the job's iteration
---       3   queues      set   names of every queue
---       4   queue       list  where the job goes on; the left end is the newest
---       5   schedule    zset  payloads by the time they are due
+-- KEYS  1   running     list  rw  jobs this process holds
+--       2   state       hash  rw  the job's iteration
+--       3   queues      set   rw  names of every queue
+--       4   queue       list  rw  where the job goes on; the left end is the newest
+--       5   schedule    zset  rw  payloads by the time they are due
 -- ARGV  1   raw         the payload exactly as it was fetched
 --       2   ttl         seconds the state is kept from now on
 --       3   executions  how often the job was started

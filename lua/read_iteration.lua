@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Read how far iterable jobs have come.
 --
--- KEYS  1.. states  hash  iterations of jobs
+-- KEYS  1.. states  hash  r   iterations of jobs
 -- RETURNS   for each: {executions, cursor, runtime, moment of cancellation}, missing ones false
 -- BOUND     16 iterations, 4 fields each; with cursors of 64 KB that is 1 MB
 -- REPLAY    same

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Save how far an iterable job has come, unless somebody recovered it; is it cancelled?
 --
--- KEYS  1   running     list  jobs this process holds
---       2   state       hash  the job's iteration
+-- KEYS  1   running     list  r   jobs this process holds
+--       2   state       hash  rw  the job's iteration
 -- ARGV  1   raw         the payload exactly as it was fetched
 --       2   ttl         seconds the state is kept from now on
 --       3   executions  how often the job was started
