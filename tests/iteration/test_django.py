@@ -17,7 +17,6 @@ from sidekiq_lua.enumerators import (
 from sidekiq_lua.errors import ConfigurationError
 
 
-
 class Thing(models.Model):
     token = models.UUIDField(unique=True)
     shop = models.IntegerField()
