@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-import django
 import pytest
-from django.conf import settings
+from contrib import django_project  # noqa: F401 -- Django is set up once in a process
+from django.db import connection, models
 from iteration.test_enumerators import check_resumes
 
 from sidekiq_lua.enumerators import (
@@ -15,16 +15,6 @@ from sidekiq_lua.enumerators import (
     django_querysets_enumerator,
 )
 from sidekiq_lua.errors import ConfigurationError
-
-if not settings.configured:
-    settings.configure(
-        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
-        INSTALLED_APPS=[],
-        USE_TZ=True,
-    )
-    django.setup()
-
-from django.db import connection, models  # after the settings
 
 
 class Thing(models.Model):
