@@ -9,7 +9,7 @@
 --       3   limit     the setting dead_max_jobs; one less is kept, as Sidekiq does
 --       4.. moves     pairs: the entry and its score as they were read
 -- RETURNS   per entry: 1 moved, 0 gone or rescheduled
--- BOUND     100 entries, 1 MB or one larger entry; 2000 dropped dead jobs
+-- BOUND     100 entries, 250 KB or one larger entry; 2000 dropped dead jobs
 -- REPLAY    same
 -- ROLES     dashboard, admin
 -- INVARIANT an entry is in `entries` or in `dead`; nothing is counted, for nothing ran

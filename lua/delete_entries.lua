@@ -4,7 +4,7 @@
 -- KEYS  1   entries   zset  rw  retry, schedule or dead
 -- ARGV  1.. moves     pairs: the entry and its score as they were read
 -- RETURNS   per entry: 1 deleted, 0 gone or rescheduled
--- BOUND     100 entries, 1 MB or one larger entry
+-- BOUND     100 entries, 250 KB or one larger entry
 -- REPLAY    same
 -- ROLES     dashboard, admin
 -- INVARIANT no other entry is touched, whatever its jid or score

@@ -10,7 +10,7 @@
 --       2.. moves     the queues' names; then, for each entry: number of its queue (0: client middleware
 --                     stopped the job, forget it), the entry and its score as they were read, the payload
 -- RETURNS   per entry: 1 moved or forgotten, 0 gone or rescheduled, -1 its queue is not a list
--- BOUND     100 entries, 1 MB or one larger entry
+-- BOUND     100 entries, 250 KB or one larger entry
 -- REPLAY    same
 -- ROLES     dashboard, admin
 -- INVARIANT an entry is in `entries` or in its queue

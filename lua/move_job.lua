@@ -8,7 +8,7 @@
 --       2   name      the other queue's name
 --       3   payload   the text to push in its stead
 -- RETURNS   1 if moved, 0 if it is gone: a worker took it
--- BOUND     1 job, but O(length of the queue): 20 to 60 ms in 1,000,000 jobs, so only a person asks for it
+-- BOUND     1 job, but O(length of the queue), twice: 40 to 120 ms in 1,000,000 jobs, so only a person asks for it
 -- REPLAY    repeats: a second job of the same bytes, if there is one, is moved too
 -- ROLES     dashboard, admin
 -- INVARIANT the job is in one of the two queues; of several jobs of the same bytes one is moved, the newest

@@ -9,7 +9,7 @@
 --       5   bytes     stop once entries of so many bytes were looked at
 --       6   text      answer only those that contain it; "" for all
 -- RETURNS   {how many were looked at, the last of them, its score, {entry, score, …}}
--- BOUND     n entries, `bytes` plus 50 entries; O(log of the set's size), of which some 20 to find the place
+-- BOUND     n entries, `bytes` plus 100 entries; O(log of the set's size), of which some 20 to find the place
 -- REPLAY    same
 -- ROLES     dashboard, admin
 -- INVARIANT page by page, every entry that nobody touches comes exactly once

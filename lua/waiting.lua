@@ -8,7 +8,7 @@
 --       4   bytes     stop once jobs of so many bytes were looked at
 --       5   text      answer only those that contain it; "" for all
 -- RETURNS   {how many of the oldest are left to read, the newest of those or "", {payloads}}
--- BOUND     n jobs, `bytes` plus 50 jobs; 200 more to find the anchor; O(how far it is to the nearer end)
+-- BOUND     n jobs, `bytes` plus 100 jobs; 200 more to find the anchor; O(how far it is to the nearer end)
 -- REPLAY    same
 -- ROLES     dashboard, admin
 -- INVARIANT counted from the oldest, a job that nobody touches moves only when jobs come back to that end
@@ -21,14 +21,15 @@ local left, anchor, n, bytes, text = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 n, bytes = tonumber(n), tonumber(bytes)
 local length = redis.call("LLEN", queue)
 local at = left == "" and 0 or math.max(0, length - tonumber(left))
-if anchor ~= "" and redis.call("LINDEX", queue, at) ~= anchor then
-  for i = 1, 100 do
-    if redis.call("LINDEX", queue, at + i) == anchor then
-      at = at + i
-      break
-    end
-    if i <= at and redis.call("LINDEX", queue, at - i) == anchor then
-      at = at - i
+local there = redis.call("LINDEX", queue, at) or ""
+if anchor ~= "" and there ~= anchor then
+  local reach = math.min(100, math.floor(bytes / (2 * #there + 1)))
+  local first = math.max(0, at - reach)
+  local near = redis.call("LRANGE", queue, first, at + reach)
+  local middle = at - first + 1
+  for i = 1, reach do
+    if near[middle + i] == anchor or near[middle - i] == anchor then
+      at = near[middle + i] == anchor and at + i or at - i
       break
     end
   end

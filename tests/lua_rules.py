@@ -38,9 +38,9 @@ WHOLE: Mapping[str, str] = {
 """Scripts that read a whole set or hash, and what bounds it."""
 
 RANKED: Mapping[str, str] = {
-    "page": "as many entries as lib/step.lua says, 50 at most",
+    "page": "as many entries as lib/step.lua says, 100 at most",
     "place": "one entry",
-    "waiting": "as many jobs as lib/step.lua says, 50 at most",
+    "waiting": "as many jobs as lib/step.lua says, 100 at most",
 }
 """Scripts that read a list or a sorted set from one rank to another, and what bounds it."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from ..app import App
 
-_PAGE = 60
+_PAGE = 16
 
 
 class IterationState(NamedTuple):
@@ -34,10 +34,12 @@ class IterableJobQuery:
         self._states: dict[str, IterationState] = {}
         for first in range(0, len(names), _PAGE):
             part = names[first : first + _PAGE]
-            states = app.transport().run(app.store.pages.iterations(part))
-            for jid, raw in zip(part, states, strict=True):
-                if raw:
-                    self._states[jid] = _state(jid, raw)
+            states = app.transport().run(app.store.iterations.read(part))
+            for jid, state in zip(part, states, strict=True):
+                if state is not None:
+                    self._states[jid] = IterationState(
+                        jid, state.executions, state.runtime_s, _cursor(state.cursor), state.cancelled_at
+                    )
 
     def __getitem__(self, jid: str) -> IterationState:
         """Raises KeyError for a job that has no state."""
@@ -51,28 +53,8 @@ class IterableJobQuery:
         return self._states.get(jid) if jid else None
 
 
-def _state(jid: str, raw: dict[bytes, bytes]) -> IterationState:
-    cancelled = raw.get(b"cancelled")
-    return IterationState(
-        jid,
-        int(_number(raw.get(b"ex"))),
-        _number(raw.get(b"rt")),
-        _cursor(raw.get(b"c")),
-        None if cancelled is None else int(_number(cancelled)),
-    )
-
-
-def _number(text: bytes | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
-
-
-def _cursor(text: bytes | None) -> Any:
+def _cursor(text: bytes) -> Any:
     """A cursor that is no JSON is shown as it is."""
-    if text is None:
-        return None
     try:
         return json.loads(text)
     except ValueError:

@@ -13,7 +13,7 @@ from .scripts import library
 
 MOVES = 100
 """The most entries that one call acts on."""
-MOVE_BYTES = 1_000_000
+MOVE_BYTES = 250_000
 """The most bytes of entries that one call carries, but for one larger entry."""
 
 States = list[int]

@@ -1,8 +1,7 @@
-"""Calls that read a set or a queue page by page. Keys: `retry`, `schedule`, `dead`, `queue:NAME`, `it-*`."""
+"""Calls that read a set or a queue page by page. Keys: `retry`, `schedule`, `dead`, `queue:NAME`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .calls import Call
@@ -39,7 +38,6 @@ class Pages:
         self._sets = {"retry": keys.retry, "schedule": keys.schedule, "dead": keys.dead}
         self._page = library()["page"].call
         self._waiting = library()["waiting"].call
-        self._hashes = library()["read_hashes"].call
 
     def entries(
         self, name: SetName, after: Entry | None, *, upward: bool, text: bytes = b"", n: int = LOOK
@@ -72,12 +70,4 @@ class Pages:
             bytes=PAGE_BYTES,
             text=text,
             read=lambda reply: JobPage(reply[2], reply[0], reply[1]),
-        )
-
-    def iterations(self, jids: Sequence[str]) -> Call[list[dict[bytes, bytes]]]:
-        """The states of at most 60 iterable jobs as they are stored; empty for a job that has none."""
-        return self._hashes(
-            hashes=[self._keys.iteration(jid) for jid in jids],
-            fields=1000,
-            read=lambda reply: [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in reply],
         )

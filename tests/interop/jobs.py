@@ -97,7 +97,7 @@ class HoldJob(Job):
 
     def perform(self, *args):
         report("begin", "HoldJob", self.jid)
-        with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
+        with redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=60) as client:
             client.blpop("interop:go", 50)
         report("end", "HoldJob", self.jid)
 
