@@ -33,6 +33,7 @@ REPEATS: Mapping[str, Repeat] = {
         {"queue:default": [job(12), job(12)], "queue:low": [job(11), job(11), job(13)]},
     ),
     "push": Repeat({}, {"queue:default": [job(32), job(31)] * 2 + [job(12), job(11)]}),
+    "relay_claim": Repeat({}, {"lua:relay_epoch:shop": "9"}),
     "replace_job": Repeat(
         {"queue:default": [job(11)]},
         {"queue:default": [job(12), job(11, ',"a":1'), job(11, ',"a":1')]},
