@@ -144,7 +144,9 @@ SMALL = [
         "1 job, O(length of the running list)",
         6,
         holding(
-            HELD, 0, lambda r, n: _iterations.interrupt(RunningJob(MINE, "q0", r[0], "1"), STATE, r[0] + b" ", None)
+            HELD,
+            0,
+            lambda r, n: _iterations.interrupt(RunningJob(MINE, "q0", r[0], "1"), STATE, r[0] + b" ", None),
         ),
     ),
     Worst("keep_alive", "", "2 keys", 0, keep_alive),
