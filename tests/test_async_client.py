@@ -55,6 +55,7 @@ def test_it_has_every_method_of_the_client() -> None:
         "enqueue_to",
         "enqueue_in",
         "enqueue_to_in",
+        "cancel",
         "via",
         "close",
     }

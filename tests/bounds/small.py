@@ -35,7 +35,7 @@ from keyspace import DAY
 
 from sidekiq_lua.iterating.run import CURSOR_LIMIT
 from sidekiq_lua.store.calls import Call
-from sidekiq_lua.store.iterations import Held, State
+from sidekiq_lua.store.iterations import RunningJob, State
 from sidekiq_lua.store.scripts import library
 
 STATE = State(1, b'"' + b"x" * (CURSOR_LIMIT - 2) + b'"', 1.5, 7)
@@ -128,7 +128,7 @@ SMALL = [
         "",
         "1 job, O(length of the running list)",
         1,
-        holding(HELD, 0, lambda r, n: _iterations.finish(Held(MINE, "q0", r[0], "1"), DAY)),
+        holding(HELD, 0, lambda r, n: _iterations.finish(RunningJob(MINE, "q0", r[0], "1"), DAY)),
     ),
     Worst("forget", "100 queues", "looked up, not read", 0, lambda crowd, n: STORE.owners.forget(ME)),
     Worst(
@@ -144,7 +144,9 @@ SMALL = [
         "1 job, O(length of the running list)",
         6,
         holding(
-            HELD, 0, lambda r, n: _iterations.interrupt(Held(MINE, "q0", r[0], "1"), STATE, r[0] + b" ", None)
+            HELD,
+            0,
+            lambda r, n: _iterations.interrupt(RunningJob(MINE, "q0", r[0], "1"), STATE, r[0] + b" ", None),
         ),
     ),
     Worst("keep_alive", "", "2 keys", 0, keep_alive),
@@ -210,7 +212,7 @@ SMALL = [
         "",
         "1 hash, O(length of the running list)",
         4,
-        holding(HELD, 0, lambda r, n: _iterations.save(Held(MINE, "q0", r[0], "1"), STATE)),
+        holding(HELD, 0, lambda r, n: _iterations.save(RunningJob(MINE, "q0", r[0], "1"), STATE)),
     ),
     Worst("schedule", "beside 1,000,000", "100 entries", 100, schedule(100, 0)),
     Worst("schedule_once", "beside 1,000,000", "100 entries", 100, safe(schedule(100, 0))),
