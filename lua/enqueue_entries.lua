@@ -19,6 +19,7 @@ local entries, queues = KEYS[1], KEYS[2]
 local m = ARGV[1]
 
 -- include lib/holds.lua
+-- include lib/in_stead.lua
 
 m = tonumber(m)
 redis.call("SCARD", queues)
@@ -26,16 +27,8 @@ local moved, known = {}, {}
 for i = 2 + m, #ARGV, 4 do
   local list, entry, state = tonumber(ARGV[i]), ARGV[i + 1], 0
   if holds(entries, entry, ARGV[i + 2]) then
-    if list > 0 and not known[list] then
-      redis.call("SADD", queues, ARGV[1 + list])
-      known[list] = true
-    end
-    if list > 0 and type(redis.pcall("LPUSH", KEYS[2 + list], ARGV[i + 3])) == "table" then
-      state = -1
-    else
-      redis.call("ZREM", entries, entry)
-      state = 1
-    end
+    local name, queue = ARGV[1 + list], list > 0 and KEYS[2 + list]
+    state = in_stead(entries, entry, queues, known, name, queue, ARGV[i + 3])
   end
   moved[#moved + 1] = state
   local crashes = KEYS[2 + m + #moved]

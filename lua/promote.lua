@@ -17,24 +17,17 @@
 local entries, queues = KEYS[1], KEYS[2]
 local now = ARGV[1]
 
+-- include lib/in_stead.lua
+
 redis.call("SCARD", queues)
 local lists = #KEYS - 2
 local moved, known = {}, {}
 for i = 2 + lists, #ARGV, 3 do
-  local list, entry = tonumber(ARGV[i]), ARGV[i + 1]
+  local list, entry, state = tonumber(ARGV[i]), ARGV[i + 1], 0
   local score = redis.call("ZSCORE", entries, entry)
-  local state = 0
   if score and tonumber(score) <= tonumber(now) then
-    if list > 0 and not known[list] then
-      redis.call("SADD", queues, ARGV[1 + list])
-      known[list] = true
-    end
-    if list > 0 and type(redis.pcall("LPUSH", KEYS[2 + list], ARGV[i + 2])) == "table" then
-      state = -1
-    else
-      redis.call("ZREM", entries, entry)
-      state = 1
-    end
+    local name, queue = ARGV[1 + list], list > 0 and KEYS[2 + list]
+    state = in_stead(entries, entry, queues, known, name, queue, ARGV[i + 2])
   end
   moved[#moved + 1] = state
 end

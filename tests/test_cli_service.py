@@ -87,7 +87,7 @@ def test_the_pid_file_stays_through_a_rolling_restart(ready: CommandLine) -> Non
 def write_to(log: Path, redis: Any) -> bool:
     """Whether every process that beats has this very file as its standard output."""
     pids = [int(identity.split(b":")[1]) for identity in redis.smembers("processes")]
-    return all(os.stat(f"/proc/{pid}/fd/1").st_ino == log.stat().st_ino for pid in pids)
+    return all(Path(f"/proc/{pid}/fd/1").samefile(log) for pid in pids)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks up open files in /proc")

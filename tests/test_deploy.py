@@ -208,7 +208,7 @@ def test_the_compose_file_fits_the_image() -> None:
 # -- logrotate --------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not here")
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="apt-get install logrotate; CI has it")
 def test_logrotate_takes_its_file(tmp_path: Path) -> None:
     done = subprocess.run(
         ["logrotate", "--debug", "--state", str(tmp_path / "state"), str(DEPLOY / "logrotate")],

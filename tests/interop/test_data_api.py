@@ -95,7 +95,7 @@ def told(entry: dict[str, Any]) -> dict[str, Any]:
 def test_both_read_the_same(kind: Any, mixed: Any, ruby: Any, app: Sidekiq) -> None:
     if kind.form != "8.1":
         pytest.skip(
-            "older Sidekiqs read the times of 8.1 otherwise: name a checkout of 8.1.7, as docs/interop.md says"
+            "Sidekiq 6.4 reads the times of 8.1 otherwise: name a checkout of 8.1.7, see docs/interop.md"
         )
     seen = ruby.inspect("stats", "history", "queues", "retry", "schedule", "dead", "processes", "work")
 

@@ -84,7 +84,7 @@ BUGS = [
     Bug("an owner that holds jobs is forgotten", "forget.lua", "unpack(KEYS, 3)", "process"),
     Bug("an owner that holds jobs leaves", "leave.lua", "if held == 0 then", "if true then"),
     Bug("an entry is promoted before it is due", "promote.lua", "tonumber(score) <= tonumber(now)", "true"),
-    Bug("a promoted entry stays", "promote.lua", 'redis.call("ZREM", entries, entry)\n', ""),
+    Bug("a promoted entry stays", "lib/in_stead.lua", 'redis.call("ZREM", entries, entry)\n', ""),
     Bug("the dead set keeps one too many", "lib/trim_dead.lua", "limit + 1", "limit"),
     Bug("the dead set keeps the old", "lib/trim_dead.lua", "old > 0", "old > 1000"),
     Bug(
