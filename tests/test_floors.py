@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
-    | {"holding", "iterable", "iterating", "outbox", "push_buffer", "sending"},
+    | {"holding", "iterable", "iterating", "outbox", "push_buffer", "sending", "stored"},
     {"worker", "api", "testing"},
     {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
 ]

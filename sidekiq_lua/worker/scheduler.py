@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import UnparsablePayload, UnserializableArguments
-from ..payload import DEFAULTS, Payload, new_jid
+from .. import stored
+from ..errors import UnparsablePayload
+from ..payload import DEFAULTS, Payload
 from ..store import Transport
 from ..store.entries import DUE_BYTES, Promotion
 from .actor import Actor
@@ -94,25 +95,15 @@ class Scheduler(Actor):
         """What to push for a due entry; None if it has to stay because middleware failed on it."""
         app = self._app
         try:
-            payload = app.codec.load(entry)
-            queue = payload.get("queue") or DEFAULTS["queue"]
-            if not isinstance(queue, str):
-                raise UnparsablePayload(f"its queue is {queue!r}")
+            found, queue = stored.load(app, entry)
         except UnparsablePayload:
             # The worker puts it in the dead set, as it is, and tells the error handlers.
             return Promotion(entry, DEFAULTS["queue"], entry)
-        if self._is_whole(payload, entry):
+        if self._is_whole(found, entry):
             return Promotion(entry, queue, b'%b,"enqueued_at":%b}' % (entry[:-1], app.stamp.text()))
-        payload = {**DEFAULTS, **payload, "queue": queue}
-        payload.setdefault("jid", new_jid())
-        payload.setdefault("created_at", app.stamp.now())
-        payload.pop("at", None)
+        payload = stored.filled(app, found, queue)
         try:
-            passed = self._through_middleware(payload)
-            if passed is None:
-                return Promotion(entry, "")
-            passed["enqueued_at"] = app.stamp.now()
-            return Promotion(entry, passed["queue"], self._text(entry, passed))
+            return Promotion(entry, *stored.to_push(app, entry, payload))
         except Exception as error:
             self._errors.report(
                 error, {"context": "client middleware failed on a due job, which stays", "job": payload}
@@ -130,22 +121,3 @@ class Scheduler(Actor):
             and "at" not in payload
             and entry[-1:] == b"}"
         )
-
-    def _text(self, entry: bytes, payload: Payload) -> bytes:
-        """The job's new text; its old one if that has what can be read and not written, such as 1e400."""
-        codec = self._app.codec
-        try:
-            return codec.dump(payload)
-        except UnserializableArguments:
-            try:
-                codec.dump(codec.load(entry))
-            except UnserializableArguments:
-                return entry
-            raise
-
-    def _through_middleware(self, payload: Payload) -> Payload | None:
-        chain = self._app.config.client_middleware
-        if not chain:
-            return payload
-        kind = self._app.registry.find(payload["class"]) or payload["class"]
-        return chain.invoke_client(kind, payload, payload["queue"], None, lambda: payload) or None
