@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from json import JSONEncoder
 
@@ -93,7 +94,7 @@ def context_text(context: Mapping[str, object]) -> str:
 # -- formatters -------------------------------------------------------------------------
 
 
-class LineFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter, ABC):
     """Base of the four; a subclass gives `line`. It also works in any `logging.Handler`.
 
     `colour`: True or False decides for the formatter; None leaves it to a SidekiqLogger, which
@@ -104,11 +105,11 @@ class LineFormatter(logging.Formatter):
         super().__init__()
         self.colour = colour
 
+    @abstractmethod
     def line(
         self, level: int, message: str, context: Mapping[str, object], now: float, who: str, colour: bool
     ) -> str:
         """One line without its newline; `now` in epoch seconds, `who` as `tid()` gives it."""
-        raise NotImplementedError
 
     def format(self, record: logging.LogRecord) -> str:
         return self.render(record, bool(self.colour))

@@ -5,6 +5,7 @@ What `contrib.django` and `contrib.sqlalchemy` have in common.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ class Holder(Sender):
         return Held(codec.load(codec.dump_new(payload)), pool)
 
 
-class HoldingClient(Holder, BaseClient):
+class HoldingClient(Holder, BaseClient, ABC):
     """A client whose jobs wait while a transaction is open. Base of those for Django and SQLAlchemy.
 
     Jids are answered at once. Without an open transaction a push goes out at once and raises what
@@ -80,12 +81,13 @@ class HoldingClient(Holder, BaseClient):
         self._hold(place, [held for held in made if held is not None])
         return [None if held is None else held.payload["jid"] for held in made]
 
+    @abstractmethod
     def _place(self) -> Any:
         """What holds jobs until the open transaction ends; None if none is open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hold(self, place: Any, jobs: list[Held]) -> None:
-        raise NotImplementedError
+        """Let jobs wait there."""
 
 
 class Part(NamedTuple):

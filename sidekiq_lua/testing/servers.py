@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -24,7 +25,7 @@ _PROBE_S = 3.0
 _DATABASES = 16
 
 
-class TestServer:
+class TestServer(ABC):
     """Some databases for one test process, numbered from 0; all others are left alone."""
 
     __test__ = False
@@ -34,17 +35,17 @@ class TestServer:
         """Where it is, for messages."""
         self._url = url
 
+    @abstractmethod
     def url(self, number: int = 0) -> str:
         """The URL of one of the databases."""
-        raise NotImplementedError
 
+    @abstractmethod
     def clear(self) -> None:
         """Empty the databases."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Give it back, or end it."""
-        raise NotImplementedError
 
 
 class OwnServer(TestServer):

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .. import stored
 from ..errors import UnparsablePayload
 from ..payload import DEFAULTS, Payload
 from ..store import Transport
 from ..store.entries import DUE_BYTES, Promotion
+from ..stored import filled, load, to_push
 from .actor import Actor
 from .failure import ErrorReporter
 
@@ -95,15 +95,15 @@ class Scheduler(Actor):
         """What to push for a due entry; None if it has to stay because middleware failed on it."""
         app = self._app
         try:
-            found, queue = stored.load(app, entry)
+            found, queue = load(app, entry)
         except UnparsablePayload:
             # The worker puts it in the dead set, as it is, and tells the error handlers.
             return Promotion(entry, DEFAULTS["queue"], entry)
         if self._is_whole(found, entry):
             return Promotion(entry, queue, b'%b,"enqueued_at":%b}' % (entry[:-1], app.stamp.text()))
-        payload = stored.filled(app, found, queue)
+        payload = filled(app, found, queue)
         try:
-            return Promotion(entry, *stored.to_push(app, entry, payload))
+            return Promotion(entry, *to_push(app, entry, payload))
         except Exception as error:
             self._errors.report(
                 error, {"context": "client middleware failed on a due job, which stays", "job": payload}
