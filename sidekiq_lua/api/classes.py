@@ -76,10 +76,10 @@ class PausedClass:
         return self._app.transport().run(self._app.store.holding.pause(self.name))
 
     def resume(self, progress: Callable[[int], object] | None = None) -> int:
-        """Let it go on, and return its jobs to the front of their queues, the oldest first; answers how many.
+        """Let it go on, and return its jobs to the front of their queues, the oldest first; answers how many
+        this call returned: workers return them too, in their sweeps, also if this is cut off in the middle.
 
-        `progress` is called with the number so far after each call. If this is cut off in the middle, the
-        workers return the rest. Keys: `queues`, `queue:NAME`.
+        `progress` is called with the number so far after each call. Keys: `queues`, `queue:NAME`.
         """
         self._app.transport().run(self._app.store.holding.resume(self.name))
         return release(self._app.transport(), self._app.store, self.name, progress)

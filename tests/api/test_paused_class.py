@@ -114,8 +114,7 @@ def test_a_worker_learns_of_it_while_it_runs(app: Sidekiq, ran: list[Any], start
         return len(slow) > 0
 
     wait_until(put_aside, 10, "a job to be put aside")
-    held = len(slow)
-    assert slow.resume() >= held
+    slow.resume()  # the worker's own sweep may return some of them first
 
     # Whatever was put aside or not, all of them run once, without another word.
     pushed = next(numbers) - 1
