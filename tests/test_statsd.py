@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 from sidekiq_lua.contrib.statsd import CountPushes, MeasureJobs, Statsd
-from sidekiq_lua.errors import ConfigurationError
+from sidekiq_lua.errors import ConfigurationError, Interrupted
 
 
 @pytest.fixture
@@ -116,3 +116,15 @@ def test_nobody_listens(ear: socket.socket) -> None:
 def test_a_host_that_does_not_exist() -> None:
     with pytest.raises(ConfigurationError, match=r"no StatsD at no\.such\.host\.invalid:8125"):
         Statsd("no.such.host.invalid")
+
+
+def test_an_iterable_job_that_makes_room_has_not_failed(ear: socket.socket) -> None:
+    statsd = Statsd(*ear.getsockname())
+
+    def leave() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        MeasureJobs(statsd).call(None, {"class": "J"}, "default", leave)
+    assert heard(ear)[1].startswith("sidekiq.jobs.success:1|c")
+    statsd.close()

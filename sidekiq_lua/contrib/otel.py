@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, Interrupted
 from ..version import __version__
 from .held import missing
 
@@ -124,6 +124,8 @@ def _errors(span: Span) -> Iterator[None]:
     """Records what ends a job, also what is no Exception, such as Shutdown."""
     try:
         yield
+    except Interrupted:
+        raise  # an iterable job made room, which is no error
     except BaseException as error:
         name = type(error).__qualname__
         span.record_exception(error)

@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 from sidekiq_lua.contrib.otel import instrument
-from sidekiq_lua.errors import ConfigurationError, Shutdown
+from sidekiq_lua.errors import ConfigurationError, Interrupted, Shutdown
 from sidekiq_lua.execution import call_job, make_job
 
 
@@ -160,6 +160,16 @@ def test_what_is_no_exception_is_recorded_too(app: Sidekiq, exporter: InMemorySp
     (span,) = exporter.get_finished_spans()
     assert (span.status.status_code, span.attributes["error.type"]) == (StatusCode.ERROR, "Shutdown")
     assert len(span.events) == 1
+
+
+def test_an_iterable_job_that_makes_room_is_no_error(app: Sidekiq, exporter: InMemorySpanExporter) -> None:
+    def leave() -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        app.config.server_middleware.invoke(None, {"class": "J"}, "default", leave)
+    (span,) = exporter.get_finished_spans()
+    assert (span.status.status_code, len(span.events)) == (StatusCode.UNSET, 0)
 
 
 def test_a_push_that_middleware_refuses_is_an_error_of_its_span(
