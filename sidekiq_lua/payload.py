@@ -21,6 +21,7 @@ _LOCAL = ("pool", "client_class")
 """Options that say how to push, and are not part of the job."""
 CRASH_KEY_BYTES = 64
 """The longest crash key is shorter than this."""
+_BACKSLASH, _N, _I = b"\\NI"
 _RETRY_FOR_LIMIT_S = 1_000_000_000
 
 
@@ -86,11 +87,12 @@ class Codec:
             raise UnparsablePayload("not a job: a JSON object with `class` and `args` is needed")
         if type(payload["class"]) is not str or type(payload.get("args")) is not list:
             raise UnparsablePayload("not a job: `class` must be text and `args` a list")
-        # Escaped, or raw: UTF-8 as ujson reads it has surrogates, which begin with this byte.
-        if (b"\\u" in raw or b"\xed" in raw) and not self._is_text(payload):
-            raise UnparsablePayload("a lone surrogate, which is not text, is in it")
-        if (b"NaN" in raw or b"Infinity" in raw) and not self._is_text(payload):
-            raise UnparsablePayload("a number that JSON does not have (NaN, Infinity) is in it")
+        # A byte is found in a quarter of the time that text is, and few jobs have these.
+        # Escaped, or raw: UTF-8 as ujson reads it has surrogates, which begin with 0xED.
+        if (_BACKSLASH in raw and b"\\u" in raw) or (not raw.isascii() and 0xED in raw):
+            self._check(payload, "a lone surrogate, which is not text, is in it")
+        if (_N in raw and b"NaN" in raw) or (_I in raw and b"Infinity" in raw):
+            self._check(payload, "a number that JSON does not have (NaN, Infinity) is in it")
         return payload
 
     def look(self, raw: bytes) -> Payload:
@@ -101,12 +103,11 @@ class Codec:
             return {}
         return found if type(found) is dict else {}
 
-    def _is_text(self, payload: Payload) -> bool:
+    def _check(self, payload: Payload, problem: str) -> None:
         try:
             self.dump(payload)
-        except UnserializableArguments:
-            return False
-        return True
+        except UnserializableArguments as error:
+            raise UnparsablePayload(problem) from error
 
 
 def _dump(payload: Any) -> str:

@@ -17,10 +17,10 @@ from .profiles import Profiles
 from .queues import Queues
 from .relays import Relays
 from .running import Running
-from .transport import Transport
+from .transport import Sent, Transport
 from .transport_async import AsyncTransport
 
-__all__ = ["AsyncTransport", "Endpoint", "Keys", "Running", "Store", "Transport"]
+__all__ = ["AsyncTransport", "Endpoint", "Keys", "Running", "Sent", "Store", "Transport"]
 
 
 class Store:

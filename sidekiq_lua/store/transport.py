@@ -6,13 +6,13 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisError, RedisRefused, RedisUnavailable
+from ..errors import LostReply, RedisError, RedisRefused, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait
 from .endpoint import Endpoint
@@ -20,6 +20,7 @@ from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .scripts import Script
 
 T = TypeVar("T")
+_How = Callable[[Any, Call[Any], bytes], Any]
 
 _IDLE_CHECK_S = 1.0
 
@@ -88,10 +89,27 @@ class Transport:
     def run(self, call: Call[T]) -> T:
         """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
         packed = call.packed()
+        return self._conclude(self._take(), call, packed, self._exchange)
+
+    def send(self, call: Call[T]) -> Sent[T]:
+        """Send a call whose reply is read later. Raises RedisUnavailable or LostReply."""
+        packed = call.packed()
         connection = self._take()
         try:
+            self._send(connection, call, packed)
+        except BaseException as error:
+            connection.disconnect()
+            self._give(connection)
+            if isinstance(error, CONNECTION):
+                raise lost(self.endpoint, error, call.script.name) from error
+            raise
+        return Sent(self, connection, call, packed)
+
+    def _conclude(self, connection: Any, call: Call[T], packed: bytes, how: _How) -> T:
+        """The result of a call that is to be exchanged, or read, on this connection; which is given back."""
+        try:
             try:
-                reply = self._exchange(connection, call, packed)
+                reply = how(connection, call, packed)
             except theirs.ReadOnlyError:
                 reply = self._again(connection, call, packed)
             except CONNECTION as error:
@@ -116,18 +134,23 @@ class Transport:
             raise lost(self.endpoint, error, call.script.name) from error
 
     def _exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
-        script = call.script
+        self._send(connection, call, packed)
+        return self._read(connection, call, packed)
+
+    def _send(self, connection: Any, call: Call[Any], packed: bytes) -> None:
         if fault.at:
-            fault.at("before", script.name)
+            fault.at("before", call.script.name)
         connection.send_packed_command([packed], check_health=False)
         if fault.at:
-            fault.at("sent", script.name)
+            fault.at("sent", call.script.name)
+
+    def _read(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         try:
             reply = connection.read_response(disable_decoding=True)
         except theirs.NoScriptError:
             reply = self._load_and_exchange(connection, call, packed)
         if fault.at:
-            fault.at("after", script.name)
+            fault.at("after", call.script.name)
         return reply
 
     def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
@@ -283,6 +306,29 @@ class Transport:
         self._closed = True
         while self._idle:
             self._idle.pop()[0].disconnect()
+
+
+class Sent(Generic[T]):
+    """A call under way. Its reply is read once, or it is abandoned; both give the connection back."""
+
+    __slots__ = ("_call", "_connection", "_packed", "_transport")
+
+    def __init__(self, transport: Transport, connection: Any, call: Call[T], packed: bytes) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._call = call
+        self._packed = packed
+
+    def read(self) -> T:
+        """Wait for the reply. Raises what `Transport.run` does."""
+        transport = self._transport
+        return transport._conclude(self._connection, self._call, self._packed, transport._read)
+
+    def abandon(self) -> LostReply:
+        """Close the connection without a look at the reply; what the call came to is not known."""
+        self._connection.disconnect()
+        self._transport._give(self._connection)
+        return LostReply(f"{self._call.script.name} was not waited for")
 
 
 def _is_stale(connection: Any) -> bool:

@@ -6,33 +6,31 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ..clock import Clock, monotonic
 from ..errors import LostReply, RedisError, RedisUnavailable
 from ..store import Running, Transport
 from ..store.calls import Call
 from ..store.owners import Owner
-from ..store.running import FETCH_BYTES, Fetched, Settled
+from ..store.running import Fetched, Settled
 from .delivery import Delivery
 from .order import QueueOrder
 from .ownership import Ownership
+from .pace import Pace
+from .trip import Trip, cut, request
 
 ACKS_A_CALL = 200
-AHEAD = 100
-"""The most jobs taken beyond the free slots."""
-AHEAD_S = 0.010
-"""How long jobs beyond the free slots may wait, judged by recent run times."""
-_HISTORY = 100
-_REQUEUE_A_CALL = 100
 
 
 class Exchange:
     """The jobs of one capsule between Redis and its threads.
 
     `ready` are fetched and not started, `active` are running (oldest first), `_done` wait to be
-    acknowledged. One thread at a time makes a trip to Redis, which acknowledges and fetches in one call;
-    what others finish meanwhile rides on the next one. A failed trip marks the exchange as down: the
-    waiter then reconciles.
+    acknowledged. One trip to Redis at a time acknowledges and fetches in one call; what ends meanwhile
+    rides on the next one. While short jobs abound, a trip is sent when half of what the last one brought
+    is left, and its answer read when nothing is. A failed trip marks the exchange as down: the waiter
+    then reconciles.
     """
 
     def __init__(
@@ -48,6 +46,10 @@ class Exchange:
         self.down = False
         self.fenced = 0
         self.paused: frozenset[str] = frozenset()
+        self.low = -1
+        """When so few are ready, the next trip is sent."""
+        self.watched = False
+        """Whether the waiter looks every few milliseconds after what is ready or under way."""
         self.last_answer = monotonic()
         self.hungry: Callable[[], None] = lambda: None
         self.alarm: Callable[[], None] = lambda: None
@@ -56,10 +58,10 @@ class Exchange:
         self._log = log
         self._on_outage = on_outage
         self._done: deque[Delivery] = deque()
-        self._unsettled: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
-        self._trip = threading.Lock()
-        self._run_times = [0.0] * _HISTORY
-        self._runs = 0
+        self.owed: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
+        self._lock = threading.Lock()
+        self._trip: Trip | None = None
+        self.pace = Pace()
         self._plenty = False
         self._missed = False
         self._problem = ""
@@ -67,44 +69,37 @@ class Exchange:
     # -- taking -------------------------------------------------------------------------
 
     def room(self) -> int:
-        """How many jobs to fetch now: the free slots, and what they can finish within 10 ms."""
-        free = self.concurrency - len(self.active) - len(self.ready)
-        if self.quiet or self.down or free <= 0:
+        """How many jobs to fetch now: the free slots, and what they can begin within 10 ms."""
+        slots = self.concurrency - len(self.active)
+        if self.quiet or self.down or slots <= 0:
             return 0
-        if self._runs < _HISTORY:
-            return free
-        mean = sum(self._run_times) / _HISTORY
-        return free + min(AHEAD, int(free * AHEAD_S / max(mean, 1e-6)))
-
-    def ran(self, seconds: float) -> None:
-        """Remember how long a job ran."""
-        self._run_times[self._runs % _HISTORY] = seconds
-        self._runs += 1
+        coming = self._trip.room if self._trip else 0
+        return max(slots + self.pace.ahead(slots) - len(self.ready) - coming, 0)
 
     @property
     def runs(self) -> int:
         """How many jobs have run."""
-        return self._runs
+        return self.pace.runs
 
     @property
     def has_news(self) -> bool:
-        """Whether finished jobs wait to be acknowledged."""
-        return bool(self._done)
+        """Whether finished jobs wait to be acknowledged, or the answer to a trip to be read."""
+        return bool(self._done) or self._trip is not None
 
     @property
     def wants_a_thread(self) -> bool:
-        """Whether an idle thread would find something to do: a job to start, or a trip to make."""
+        """Whether an idle thread would find something to do: a job to start, or a trip to make or end."""
         if self.ready:
             return True
-        if self.down or self._trip.locked():
+        if self.down or self._lock.locked():
             return False
-        return bool(self._done) or ((self._plenty or self._missed) and self.room() > 0)
+        return self.has_news or ((self._plenty or self._missed) and self.room() > 0)
 
     def trip(self) -> bool:
         """Acknowledge and fetch, unless another thread is at it; whether there may be more to do at once."""
         if self.down:
             return False
-        if not self._trip.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             # Who is on a trip may have had no room to fetch for, and has to look again: here is a free slot.
             self._missed = True
             return False
@@ -114,57 +109,87 @@ class Exchange:
             self.fail(error)
             return False
         finally:
-            self._trip.release()
+            self._lock.release()
+
+    def set_out(self) -> None:
+        """Send the next trip, so that the server works on it while what is ready runs here."""
+        self.low = -1
+        if self.down or self._trip or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._trip is None:
+                self._trip = self._depart()
+        except RedisError as error:
+            self.fail(error)
+        finally:
+            self._lock.release()
+        self._be_watched()
 
     def _travel(self) -> bool:
+        trip = self._trip or self._depart()
+        return self._arrive(trip) if trip else bool(self._done)
+
+    def _depart(self) -> Trip | None:
+        """Send what there is to tell and to ask; None if there is nothing."""
         self._missed = False
         room = self.room()
-        done = _cut(self._done, ACKS_A_CALL)
-        if not done and not room:
-            return False
+        done = cut(self._done, ACKS_A_CALL)
         running = self.ownership.running
         try:
             if any(d.running is not running for d in done):
                 # Acknowledged against the lists of an earlier epoch, on their own.
                 self._ack_old([d for d in done if d.running is not running])
                 done = [d for d in done if d.running is running]
-            fetched = self._transport.run(self._call(done, room)) if done or room else Fetched()
+            if not done and not room:
+                return None
+            queues = self.order.next() if room else ()
+            sent = self._transport.send(request(running, queues, room, done, self._clock.day()))
+            return Trip(sent, done, room, running)
         except RedisError as error:
-            for delivery in reversed(done):
-                delivery.resent = delivery.resent or isinstance(error, LostReply)
-                self._done.appendleft(delivery)
+            self._keep(done, error)
+            raise
+
+    def _arrive(self, trip: Trip) -> bool:
+        """Read the answer and act on it; whether there may be more to do at once."""
+        self._trip = None
+        try:
+            fetched = trip.sent.read()
+        except RedisError as error:
+            self._keep(trip.done, error)
             raise
         if fetched.reaped:
-            self._done.extendleft(reversed(done))
+            self._done.extendleft(reversed(trip.done))
             self._renew()
             return True
         self.last_answer = monotonic()
-        if room:
+        if trip.room:
             self.paused = fetched.paused
-        self._settled(done, fetched)
-        new = [Delivery(queue, raw, running) for queue, raw in fetched.jobs]
+        self._settled(trip.done, fetched)
+        new = [Delivery(queue, raw, trip.running) for queue, raw in fetched.jobs]
         self._take_on(new)
-        if room:
-            self._plenty = len(new) >= room
+        if trip.room:
+            self._plenty = len(new) >= trip.room
+            self.low = len(self.ready) // 2 if self._plenty and trip.room > self.concurrency else -1
             if not self._plenty:
                 self.hungry()
+        self._be_watched()
         return bool(new or self._done)
 
-    def _call(self, done: Sequence[Delivery], room: int) -> Call[Fetched]:
-        running = self.ownership.running
-        pairs = [(d.queue, d.raw) for d in done]
-        if not room:
-            return running.ack(pairs, self._clock.day())
-        if not done:
-            return running.fetch(self.order.next(), room)
-        return running.ack_and_fetch(self.order.next(), room, pairs, self._clock.day())
+    def _keep(self, done: Sequence[Delivery], error: RedisError) -> None:
+        """These are to be acknowledged again: no answer came."""
+        for delivery in reversed(done):
+            delivery.resent = delivery.resent or isinstance(error, LostReply)
+            self._done.appendleft(delivery)
+
+    def _be_watched(self) -> None:
+        """All threads may come to sit in long jobs, with others ready or on their way."""
+        if not self.watched and (self._trip or len(self.ready) > 1):
+            self.alarm()
 
     def _ack_old(self, done: Sequence[Delivery]) -> None:
         for running in {d.running for d in done}:
             mine = [d for d in done if d.running is running]
-            self._settled(
-                mine, self._transport.run(running.ack([(d.queue, d.raw) for d in mine], self._clock.day()))
-            )
+            self._settled(mine, self._transport.run(request(running, (), 0, mine, self._clock.day())))
 
     def _settled(self, done: Sequence[Delivery], fetched: Fetched) -> None:
         for position in fetched.gone:
@@ -173,7 +198,7 @@ class Exchange:
         if fetched.problem:
             self._report(fetched.problem)
 
-    def arrive(self, queue: str, raw: bytes, running: Running) -> bool:
+    def admit(self, queue: str, raw: bytes, running: Running) -> bool:
         """A blocking move delivered a job to a running list: keep it, or give it back. Raises RedisError."""
         owner = self.ownership.owner
         delivery = Delivery(queue, raw, running)
@@ -182,7 +207,7 @@ class Exchange:
         try:
             # No renewal in between: it registers the old epoch again, and a job of this process that was
             # recovered meanwhile would be in the old list beside the bytes that its first run settles.
-            with self._trip:
+            with self._lock:
                 if running is not self.ownership.running:
                     state = "OLD"
                 elif self.room() <= 0:
@@ -208,7 +233,13 @@ class Exchange:
 
     def renew(self, gone: Owner) -> None:
         """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""
-        with self._trip:
+        with self._lock:
+            try:
+                # What it brings is not started yet, and goes back.
+                self._end_trip()
+            except RedisError as error:
+                self.fail(error)
+                raise
             if self.ownership.owner is gone:
                 self._renew()
         # Threads that wanted to make a trip meanwhile rest now.
@@ -244,31 +275,26 @@ class Exchange:
         if delivery.given_back:
             return
         if self.down:
-            self._unsettled.append((delivery, call, after))
+            self.owed.append((delivery, call, after))
             return
         try:
             self._settle(delivery, call, after)
         except RedisUnavailable as error:
-            self._unsettled.append((delivery, call, after))
+            self.owed.append((delivery, call, after))
             self.fail(error)
         except RedisError as error:
-            self._unsettled.append((delivery, call, after))
+            self.owed.append((delivery, call, after))
             self._report(str(error))
             self.alarm()
 
-    @property
-    def owes(self) -> bool:
-        """Whether jobs that failed could not be settled yet."""
-        return bool(self._unsettled)
-
     def settle_owed(self) -> None:
         """Settle what could not be settled before. Raises RedisUnavailable."""
-        for _ in range(len(self._unsettled)):
-            delivery, call, after = self._unsettled.popleft()
+        for _ in range(len(self.owed)):
+            delivery, call, after = self.owed.popleft()
             try:
                 self._settle(delivery, call, after)
             except RedisError as error:
-                self._unsettled.append((delivery, call, after))
+                self.owed.append((delivery, call, after))
                 if isinstance(error, RedisUnavailable):
                     raise
                 self._report(str(error))
@@ -295,33 +321,17 @@ class Exchange:
         Raises RedisError; which of them went is found out by reconciling then.
         """
         try:
-            return self._give_back(deliveries)
+            return self.ownership.give_back(deliveries)
         except RedisError:
             self.ownership.held.difference_update(deliveries)
             raise
 
-    def _give_back(self, deliveries: Sequence[Delivery]) -> int:
-        went = 0
-        for running, queue in dict.fromkeys((d.running, d.queue) for d in deliveries):
-            # The newest first: what comes later goes in front of it.
-            mine = deque(d for d in reversed(deliveries) if d.running is running and d.queue == queue)
-            while mine:
-                part = _cut(mine, _REQUEUE_A_CALL)[::-1]
-                gone = self._transport.run(running.requeue(queue, [d.raw for d in part]))
-                went += len(part) - len(gone)
-                for delivery in part:
-                    delivery.given_back = True
-                self.ownership.held.difference_update(part)
-        return went
-
     def take_ready(self) -> list[Delivery]:
         """All jobs that were fetched and not started."""
         taken = []
-        while self.ready:
-            try:
+        with suppress(IndexError):
+            while True:
                 taken.append(self.ready.popleft())
-            except IndexError:
-                break
         return taken
 
     # -- trouble ------------------------------------------------------------------------
@@ -351,11 +361,14 @@ class Exchange:
 
         No blocking move may be under way. Raises RedisError, and stays down, while Redis does not work.
         """
-        with self._trip:
+        with self._lock:
+            self._end_trip()
             found = 0
             for running in self.ownership.lives:
                 for queue in self.order.queues:
-                    found += self._take_up(running, queue)
+                    new = self.ownership.unknown(running, queue)
+                    self._take_on(new)
+                    found += len(new)
             self.down = False
             try:
                 self._travel()
@@ -365,14 +378,16 @@ class Exchange:
         self.settle_owed()
         return found
 
-    def _take_up(self, running: Running, queue: str) -> int:
-        before = self.ownership.held.copy()
-        raws: list[bytes] = []
-        while page := self._transport.run(running.held(queue, len(raws))):
-            raws += page
-        new = self.ownership.unknown(before, running, queue, raws)
-        self._take_on(new)
-        return len(new)
+    def _end_trip(self) -> None:
+        """No trip is under way after this. While Redis is away none is waited for."""
+        trip = self._trip
+        if trip is None:
+            return
+        if not self.down:
+            self._arrive(trip)
+            return
+        self._trip = None
+        self._keep(trip.done, trip.sent.abandon())
 
     def _take_on(self, new: list[Delivery]) -> None:
         """Start these jobs, or give them back if this process has become quiet meanwhile."""
@@ -381,13 +396,3 @@ class Exchange:
             self.give_back(new)
         else:
             self.ready.extend(new)
-
-
-def _cut(waiting: deque[Delivery], most: int) -> list[Delivery]:
-    """Take what one call carries: so many at most, and no more once they have FETCH_BYTES."""
-    taken: list[Delivery] = []
-    size = 0
-    while waiting and len(taken) < most and size < FETCH_BYTES:
-        taken.append(waiting.popleft())
-        size += len(taken[-1].raw)
-    return taken

@@ -16,6 +16,7 @@ class Seat:
 
     def __init__(self) -> None:
         self.is_new = True
+        self.brisk = False
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -42,6 +43,7 @@ class Manager:
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
         self._ended = False
+        self._last: Seat | None = None
 
     def wake(self) -> bool:
         """Let one more thread look for work; False if every thread is busy."""
@@ -80,6 +82,11 @@ class Manager:
         exchange, fresh = self._exchange, seat.is_new
         seat.is_new = False
         while not self._ended:
+            if exchange.pace.brisk and self._last is not seat and not fresh and self._leave(seat):
+                fresh = True
+                continue
+            if len(exchange.ready) <= exchange.low:
+                exchange.set_out()
             try:
                 delivery = exchange.ready.popleft()
             except IndexError:
@@ -88,11 +95,29 @@ class Manager:
                     self._rest(seat)
                 continue
             exchange.active[delivery] = None
+            self._last = seat
             # Only who brought jobs, or was woken for one, wakes another: a wake-up costs more than a job.
-            if fresh and exchange.wants_a_thread:
+            brisk = exchange.pace.brisk
+            if (fresh or seat.brisk) and not brisk and exchange.wants_a_thread:
                 self.wake()
+            seat.brisk = brisk
             return delivery
         return None
+
+    def _leave(self, seat: Seat) -> bool:
+        """Rest because another thread has begun a job since this one did, and two are slower than one.
+
+        The waiter wakes one again should the other not come back soon.
+        """
+        self._idle.append(seat)
+        if not self._exchange.watched or not self._exchange.ready or self._ended:
+            try:
+                self._idle.remove(seat)
+            except ValueError:
+                seat.wait()
+            return False
+        seat.wait()
+        return True
 
     def _rest(self, seat: Seat) -> None:
         """Wait to be woken. Who adds work looks for an idle seat after that, so look again once seated."""

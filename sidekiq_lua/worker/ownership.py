@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from ..store import Running, Store, Transport
 from ..store.owners import Owner
 from .delivery import Delivery
+from .trip import cut
+
+_REQUEUE_A_CALL = 100
 
 
 class Ownership:
@@ -57,11 +60,12 @@ class Ownership:
         running = self.running
         return Counter(d.queue for d in self.held.copy() if d.running is running)
 
-    @staticmethod
-    def unknown(
-        before: set[Delivery], running: Running, queue: str, found: Sequence[bytes]
-    ) -> list[Delivery]:
-        """New deliveries for jobs in a running list that `before`, a copy of `held`, does not explain."""
+    def unknown(self, running: Running, queue: str) -> list[Delivery]:
+        """New deliveries for jobs in a running list that `held` does not explain. Raises RedisError."""
+        before = self.held.copy()
+        found: list[bytes] = []
+        while page := self._transport.run(running.held(queue, len(found))):
+            found += page
         explained = Counter(d.raw for d in before if d.running is running and d.queue == queue)
         new = []
         for raw in found:
@@ -70,3 +74,18 @@ class Ownership:
             else:
                 new.append(Delivery(queue, raw, running))
         return new
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> int:
+        """Put jobs back in their queues; answers how many went. Raises RedisError."""
+        went = 0
+        for running, queue in dict.fromkeys((d.running, d.queue) for d in deliveries):
+            # The newest first: what comes later goes in front of it.
+            mine = deque(d for d in reversed(deliveries) if d.running is running and d.queue == queue)
+            while mine:
+                part = cut(mine, _REQUEUE_A_CALL)[::-1]
+                gone = self._transport.run(running.requeue(queue, [d.raw for d in part]))
+                went += len(part) - len(gone)
+                for delivery in part:
+                    delivery.given_back = True
+                self.held.difference_update(part)
+        return went

@@ -49,6 +49,7 @@ class Processor:
     ) -> None:  # fmt: skip
         self._app = app
         self._exchange = exchange
+        self._ran = exchange.pace.ran
         self._failures = failures
         self._log = job_logger
         self._submit = submit
@@ -170,7 +171,7 @@ class Processor:
         if job.is_iterable and self._iterations.interrupted(job):
             self._interrupted(delivery, job, elapsed)
             return
-        self._exchange.ran(elapsed)
+        self._ran(elapsed)
         if self._tally is not None:
             self._tally.succeeded(payload, elapsed)
         self._log.done(elapsed)
@@ -180,7 +181,7 @@ class Processor:
             self._exchange.done(delivery)
 
     def _interrupted(self, delivery: Delivery, job: JobBase[Any], elapsed: float) -> None:
-        self._exchange.ran(elapsed)
+        self._ran(elapsed)
         self._log.interrupted(elapsed)
         self._iterations.put_back(job, delivery)
 
@@ -196,7 +197,7 @@ class Processor:
         if isinstance(error, Interrupted) and job is not None and self._iterations.interrupted(job):
             self._interrupted(delivery, job, elapsed)
             return
-        self._exchange.ran(elapsed)
+        self._ran(elapsed)
         if delivery.given_back or (self._stopping() and caused_by_shutdown(error)):
             # The hard stop has put the job back in its queue.
             self._exchange.active.pop(delivery, None)

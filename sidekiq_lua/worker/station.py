@@ -87,7 +87,7 @@ class Station:
     @property
     def idle(self) -> bool:
         """No job runs, and none waits to be settled."""
-        return not (self.exchange.active or self.exchange.has_news or self.exchange.owes)
+        return not (self.exchange.active or self.exchange.has_news or self.exchange.owed)
 
     def hard_stop(self, *, put_back: bool) -> int:
         """Put the running jobs back, unless Redis is away, and interrupt them; answers how many."""

@@ -52,6 +52,7 @@ class Waiter:
         self._next_look = 0.0
         self._next_try = 0.0
         self._down_since = 0.0
+        self._progress = (0, 0.0)
         self._oldest: object = None
         self._oldest_since = 0.0
         self._reconcile = False
@@ -150,7 +151,8 @@ class Waiter:
 
     def _step(self) -> None:
         exchange = self._exchange
-        for key, _ in self._selector.select(self._patience()):
+        heard = self._selector.select(self._patience())
+        for key, _ in heard:
             if key.data is None:
                 self._ear.recv(1024)
                 # After the read: who rings between the two has changed what the rest of this step looks at.
@@ -164,20 +166,33 @@ class Waiter:
             return
         self._look()
         self._give_back_stale()
-        if exchange.has_news and not self._wake():
+        if (heard or self._stands_still()) and exchange.has_news and not self._wake():
             self._make_trip()
         if self._arm:
             self._arm = False
             self._park()
 
+    def _stands_still(self) -> bool:
+        """Whether no job has ended and no answer come since the last look."""
+        exchange = self._exchange
+        progress = exchange.runs, exchange.last_answer
+        if progress != self._progress:
+            self._progress = progress
+            return False
+        exchange.pace.brisk = False
+        return True
+
     def _patience(self) -> float | None:
         exchange = self._exchange
-        if exchange.ready and not exchange.down:
+        # First, so that what becomes ready after the look rings.
+        exchange.watched = False
+        if (exchange.ready or exchange.has_news) and not exchange.down:
+            exchange.watched = True
             return STALE_S
         waits = [move.patience() for move in self._moves if move.armed]
         if exchange.down:
             waits.append(max(self._next_try - monotonic(), 0.0))
-        elif exchange.owes or exchange.paused:
+        elif exchange.owed or exchange.paused:
             waits.append(max(self._next_look - monotonic(), 0.0))
         return min(waits) if waits else None
 
@@ -208,7 +223,7 @@ class Waiter:
         # Where one job came from there may be more, and the next thread's trip may be far away.
         self._exchange.last_answer = monotonic()
         self._arm = True
-        if job is not None and self._exchange.arrive(move.queue, job, move.running):
+        if job is not None and self._exchange.admit(move.queue, job, move.running):
             self._wake()
 
     def _look(self) -> None:
@@ -218,9 +233,9 @@ class Waiter:
         overdue = [move for move in self._moves if move.overdue]
         if overdue:
             raise overdue[0].gave_up()
-        if not (exchange.owes or exchange.paused) or now < self._next_look:
+        if not (exchange.owed or exchange.paused) or now < self._next_look:
             return
-        self._next_look = now + (PAUSE_S if exchange.owes else PAUSED_LOOK_S)
+        self._next_look = now + (PAUSE_S if exchange.owed else PAUSED_LOOK_S)
         exchange.settle_owed()
         if not exchange.quiet and not self._wake():
             self._make_trip()
@@ -287,7 +302,7 @@ class Waiter:
                     self._transport.command("CLIENT", "UNBLOCK", move.client_id)
                     job = move.read()
                     if job is not None:
-                        self._exchange.arrive(move.queue, job, move.running)
+                        self._exchange.admit(move.queue, job, move.running)
                 move.close()
             except RedisError as error:
                 self._log.warning("waiting for queue %s could not be ended: %s", move.queue, error)

@@ -31,7 +31,7 @@ def deliver(exchange, redis, running):
     """As a BLMOVE does that was sent for this running list."""
     epoch = exchange.ownership.lives.index(running)
     redis.lpush(f"lua:running:host:1:abc:0.{epoch}:default", RAW)
-    return exchange.arrive("default", RAW, running)
+    return exchange.admit("default", RAW, running)
 
 
 def test_it_is_kept(exchange, redis):

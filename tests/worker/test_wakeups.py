@@ -10,6 +10,7 @@ from waiting import wait_until
 from sidekiq_lua.store import fault
 from sidekiq_lua.worker import waiter
 from sidekiq_lua.worker.exchange import Exchange
+from sidekiq_lua.worker.pace import HISTORY
 
 
 @pytest.fixture
@@ -21,7 +22,8 @@ def scene(monkeypatch):
 
     def experienced(self, *args):
         init(self, *args)
-        self._runs = len(self._run_times)
+        for _ in range(HISTORY):
+            self.pace.ran(0.0001)
         made.exchanges.append(self)
 
     def at(stage, call):

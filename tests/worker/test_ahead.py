@@ -1,0 +1,215 @@
+"""A trip that is under way while jobs run: whatever happens meanwhile, each job is at one place."""
+
+import json
+import logging
+import threading
+
+import pytest
+from waiting import wait_until
+
+from sidekiq_lua.clock import Clock
+from sidekiq_lua.config import Config
+from sidekiq_lua.errors import RedisError
+from sidekiq_lua.store import Endpoint, Store, Transport
+from sidekiq_lua.store.scripts import library
+from sidekiq_lua.worker.exchange import Exchange
+from sidekiq_lua.worker.order import QueueOrder
+from sidekiq_lua.worker.ownership import Ownership
+from sidekiq_lua.worker.pace import HISTORY
+
+QUEUE = "queue:default"
+LIST = "lua:running:host:1:abc:0.0:default"
+
+
+def raw(n):
+    return json.dumps({"class": "EchoJob", "args": [n], "jid": f"{n:024x}"}).encode()
+
+
+@pytest.fixture
+def exchange(url, redis):
+    """One of two threads that has run short jobs, holds some, and has set out for more."""
+    transport = Transport(Endpoint(url))
+    ownership = Ownership(Store(), transport, "host:1:abc", 0, ["default"], 2)
+    ownership.register()
+    outages = []
+    exchange = Exchange(
+        ownership, transport, QueueOrder(Config().capsules[0]), 2, Clock(), logging.getLogger("test"),
+        outages.append,
+    )  # fmt: skip
+    for _ in range(HISTORY):
+        exchange.pace.ran(0.0001)
+    redis.script_load(library()["ack_and_fetch"].text)  # else the server would serve it when it is read
+    redis.lpush(QUEUE, *(raw(n) for n in range(300)))
+    assert exchange.trip()
+    for _ in range(60):
+        finish(exchange)
+    assert len(exchange.ready) <= exchange.low
+    exchange.set_out()
+    yield exchange
+    transport.close()
+
+
+def finish(exchange):
+    delivery = exchange.ready.popleft()
+    exchange.active[delivery] = None
+    exchange.done(delivery)
+
+
+def run_all(exchange):
+    """What a single thread does until nothing is left."""
+    ran = []
+    while True:
+        while exchange.ready:
+            ran.append(exchange.ready[0].raw)
+            finish(exchange)
+        if not exchange.trip() and not exchange.ready:
+            return ran
+
+
+def settled(redis):
+    return int(redis.get("stat:processed") or 0)
+
+
+def test_its_jobs_are_on_their_way(exchange, redis):
+    """The server has served it before anybody reads the answer; 42 of 300 are ready, 60 acknowledged."""
+    wait_until(lambda: settled(redis) == 60)
+    assert len(exchange.ready) == 42
+    assert redis.llen(LIST) == 102
+    assert exchange.has_news
+    assert exchange.wants_a_thread
+
+    assert len(set(run_all(exchange))) == 240
+    assert settled(redis) == 300
+    assert not redis.exists(QUEUE, LIST)
+    assert not exchange.ownership.held
+
+
+def test_nobody_sets_out_twice(exchange):
+    trip = exchange._trip
+    exchange.set_out()
+    assert exchange._trip is trip
+
+
+def test_it_counts_as_taken(exchange):
+    """2 slots and 100 more: 42 are ready, 60 are on their way."""
+    assert exchange.room() == 0
+
+
+def test_the_connection_breaks(exchange, redis):
+    """The answer is lost: what it brought is found in the running list, what it told is told again."""
+    wait_until(lambda: settled(redis) == 60)
+    exchange._trip.sent._connection.disconnect()
+
+    assert not exchange.trip()
+    assert exchange.down
+    assert exchange.reconcile() == 60
+
+    assert len(set(run_all(exchange))) == 240
+    assert settled(redis) == 300
+    assert exchange.fenced == 0
+    assert not redis.exists(QUEUE, LIST)
+
+
+def test_redis_was_away_for_another(exchange, redis):
+    """The waiter's connection broke: nobody waits for the answer, which may never come."""
+    wait_until(lambda: settled(redis) == 60)
+    exchange.fail(RedisError("away"))
+
+    assert exchange.reconcile() == 60
+
+    assert len(set(run_all(exchange))) == 240
+    assert settled(redis) == 300
+    assert exchange.fenced == 0
+    assert not redis.exists(QUEUE, LIST)
+
+
+def test_this_process_becomes_quiet(exchange, redis):
+    """What is on its way goes back, in its order; what is done counts."""
+    exchange.quiet = True
+    exchange.give_back(exchange.take_ready())
+
+    assert run_all(exchange) == []
+
+    assert settled(redis) == 60
+    assert redis.lrange(QUEUE, 0, -1)[::-1] == [
+        raw(n) for n in (*range(102, 162), *range(60, 102), *range(162, 300))
+    ]
+    assert not redis.exists(LIST)
+    assert not exchange.has_news
+
+
+def test_this_process_was_taken_for_dead_after_it(exchange, redis):
+    """The answer is good, but the jobs in it may have been recovered: they run where they went."""
+    wait_until(lambda: settled(redis) == 60)
+    exchange.renew(exchange.ownership.owner)
+
+    assert not exchange.ready
+    assert redis.llen(QUEUE) == 240
+    assert len(set(run_all(exchange))) == 240
+    assert settled(redis) == 300
+
+
+def test_this_process_was_taken_for_dead_before_it(exchange, redis):
+    """The trip learns of it; the jobs it told of are acknowledged in the old lists."""
+    wait_until(lambda: settled(redis) == 60)
+    redis.delete("lua:owners")
+    while exchange.ready:
+        finish(exchange)
+    exchange.trip()  # ends the good one
+    exchange.set_out()
+
+    assert len(set(run_all(exchange))) == 198
+    assert settled(redis) == 300
+    assert not list(redis.scan_iter("lua:running:*"))
+
+
+# -- a whole worker --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs(make_app):
+    """Jobs that end at once, and one that waits for `gate`."""
+    app = make_app(concurrency=2, heartbeat_interval=10, heartbeat_ttl=60)
+    app.gate, app.waiting = threading.Event(), []
+
+    class QuickJob(app.Job):
+        def perform(self):
+            pass
+
+    class GateJob(app.Job):
+        def perform(self):
+            app.waiting.append(self.jid)
+            app.gate.wait(20)
+
+    def push(quick, gates, more):
+        # Many run times are known by then, so jobs are fetched that have no slot yet.
+        for cls, n in ((QuickJob, quick), (GateJob, gates), (QuickJob, more)):
+            app.client.push_bulk({"class": cls, "args": [[] for _ in range(n)]})
+
+    app.push = push
+    yield app
+    app.gate.set()
+
+
+def test_what_is_ready_behind_long_jobs_goes_back(jobs, run, redis):
+    """Both threads sit in long jobs all of a sudden: another process may be free."""
+    jobs.push(300, 2, 300)
+    run(jobs)
+    wait_until(lambda: len(jobs.waiting) == 2)
+
+    wait_until(lambda: redis.llen(QUEUE) == 300)
+    jobs.gate.set()
+
+    wait_until(lambda: settled(redis) == 602)
+
+
+def test_what_is_ready_behind_a_long_job_runs(jobs, run, redis):
+    """One thread did all of it, since jobs were short; the other takes over."""
+    jobs.push(300, 1, 300)
+    run(jobs)
+    wait_until(lambda: jobs.waiting)
+
+    wait_until(lambda: settled(redis) == 600)
+    jobs.gate.set()
+
+    wait_until(lambda: settled(redis) == 601)
