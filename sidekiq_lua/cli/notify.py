@@ -29,6 +29,11 @@ class Notifier:
         self.watchdog_s = self._watchdog() if self._address else 0.0
         """Seconds between two pings; 0: none are wanted."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a socket to speak to."""
+        return bool(self._address)
+
     def _watchdog(self) -> float:
         usec, pid = self.given.get("WATCHDOG_USEC", ""), self.given.get("WATCHDOG_PID", "")
         if not usec.isdecimal() or not int(usec) or (pid and pid != str(os.getpid())):
@@ -81,7 +86,9 @@ class Watchdog:
         self._end = threading.Event()
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="sidekiq.watchdog", daemon=True).start()
+        """Begin, if anybody listens: to make the status costs a question to Redis."""
+        if self._notifier.wanted:
+            threading.Thread(target=self._run, name="sidekiq.watchdog", daemon=True).start()
 
     def stop(self) -> None:
         self._end.set()

@@ -14,13 +14,16 @@ from .scripts import library
 
 
 class Beat(NamedTuple):
-    """The answer to a heartbeat. `held` has the length of each running list by owner and queue."""
+    """The answer to a heartbeat. `held` has the length of each running list by owner and queue; `classes`
+    says whether any job class is paused, or was resumed and has held jobs to be released.
+    """
 
     known: bool
     registered: bool
     signal: str
     processes: int
     held: dict[tuple[Owner, str], int]
+    classes: bool
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ class Processes:
         rest += [part for job in work.items() for part in job]
 
         def read(reply: list[Any]) -> Beat:
-            known, registered, signal, processes, held = reply
+            known, registered, signal, processes, held, classes = reply
             counts = dict(zip(lists, held or [0] * len(lists), strict=True))
-            return Beat(known == 1, registered == len(owners), signal.decode(), processes, counts)
+            registered = registered == len(owners)
+            return Beat(known == 1, registered, signal.decode(), processes, counts, classes > 0)
 
         return self._beat(
             processes=keys.processes,
@@ -79,6 +83,8 @@ class Processes:
             work=keys.work(identity),
             signals=keys.signals(identity),
             owners=keys.owners,
+            paused=keys.paused_classes,
+            resumed=keys.resumed_classes,
             running=[keys.running(owner.identity, owner.epoch, queue) for owner, queue in lists],
             identity=identity,
             ttl=ttl_s,

@@ -33,7 +33,7 @@ def test_a_beat_says_that_the_process_lives_and_what_it_does(
 
     answer = run(beat(work={"tid1": '{"queue":"default"}', "tid2": "{}"}))
 
-    assert answer == Beat(False, True, "", 2, dict.fromkeys(LISTS, 0))
+    assert answer == Beat(False, True, "", 2, dict.fromkeys(LISTS, 0), False)
     assert db() == {
         **REGISTERED,
         "processes": {"other", ME.identity},
@@ -53,6 +53,12 @@ def test_the_next_beat_renews_all_of_it(run: Any, put: Any, db: Any, redis: redi
 
     assert db() == {**REGISTERED, "processes": {ME.identity}, ME.identity: {**SHOWN, "busy": "0"}}
     assert redis.ttl(ME.identity) > TTL_S - 5
+
+
+@pytest.mark.parametrize("key", [STORE.keys.paused_classes, STORE.keys.resumed_classes])
+def test_a_beat_tells_that_classes_are_paused_or_resumed(run: Any, put: Any, key: str) -> None:
+    put(REGISTERED, {key: {"HardJob"}})
+    assert run(beat()).classes
 
 
 def test_a_beat_after_the_heartbeat_expired_tells_so(run: Any, put: Any, redis: redis_py.Redis) -> None:

@@ -207,7 +207,7 @@ class Plain:
         self.processes.add(identity)
         registered = all(owner.field in self.owners for owner in owners)
         held = {(owner, name): len(self.held[owner.field, name]) for owner in owners for name in owner.queues}
-        return Beat(known, registered, "", len(self.processes), held)
+        return Beat(known, registered, "", len(self.processes), held, False)
 
     def leave(self, owner: Owner) -> int:
         self.processes.discard(owner.identity)
