@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from ..log import SidekiqLogger
 from .ask import ProgressLine, be_sure, json_option, must_be_answered, yes_option
 from .boot import CONTEXT, boot, shared_options
 from .places import SETS, Filters, Found, checked, every, find_each, job_set, place_of
@@ -69,7 +71,7 @@ def _choice(
 
 @click.command("retry", context_settings=CONTEXT)
 @click.option(
-    "--from", "place", callback=place_of(*SETS),
+    "--from", "place", metavar="PLACE", callback=place_of(*SETS),
     help="retry, dead or scheduled. Default: retry, and for a named job dead too.",
 )  # fmt: skip
 @choosing
@@ -103,7 +105,11 @@ def retry(
 
 @click.command("kill", context_settings=CONTEXT)
 @click.option(
-    "--from", "place", callback=place_of("retry", "scheduled"), help="retry (default) or scheduled."
+    "--from",
+    "place",
+    metavar="PLACE",
+    callback=place_of("retry", "scheduled"),
+    help="retry (default) or scheduled.",
 )
 @choosing
 def kill(session: Session, /, place: str | None, verbose: bool, as_json: bool, yes: bool, **rest: Any) -> int:
@@ -133,7 +139,7 @@ def kill(session: Session, /, place: str | None, verbose: bool, as_json: bool, y
 
 @click.command("delete", context_settings=CONTEXT)
 @click.option(
-    "--from", "place", callback=place_of("queue:", *SETS, "held:"),
+    "--from", "place", metavar="PLACE", callback=place_of("queue:", *SETS, "held:"),
     help="queue:NAME, scheduled, retry, dead or held:CLASS. Default for a named job: wherever it is.",
 )  # fmt: skip
 @choosing
@@ -175,7 +181,11 @@ def _begin(
     choice = _choice(place, **{name: rest.pop(name) for name in names})
     if verb != "retry" or len(choice.jids) != 1:
         must_be_answered(yes)
-    return choice, boot(**rest, settings={}, server=False)
+    app = boot(**rest, settings={}, server=False)
+    if app.config.logger is None:
+        # What is logged of a job that stays where it is must not stand amid the JSON.
+        app.config.logger = SidekiqLogger(sys.stderr, level=app.config.log_level)
+    return choice, app
 
 
 def _act(

@@ -30,7 +30,8 @@ def pause(
     """Let no worker start jobs of queues or of classes; without either, list what is paused.
 
     Jobs that run go on. Workers obey at once for a queue; for a class at their next heartbeat, within 10
-    seconds, and then put its jobs aside (sidekiq-lua jobs held:CLASS). Ruby's open-source workers do not obey.
+    seconds, and then put its jobs aside (sidekiq-lua jobs held:CLASS). Ruby's open-source workers
+    do not obey.
 
     \b
     Examples:

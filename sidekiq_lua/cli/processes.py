@@ -57,9 +57,9 @@ def quiet(session: Session, /, **choice: Any) -> int:
 def stop(session: Session, /, **choice: Any) -> int:
     """Tell worker processes to end. Asks first.
 
-    Jobs that run have the setting `timeout` (25 seconds) to finish; those that do not go back to their queues.
-    IDENTITY is HOST:PID:NONCE, as `sidekiq-lua monitor processes` lists them. A process obeys at its next
-    heartbeat, within 10 seconds. What supervises it may start it again.
+    Jobs that run have the setting `timeout` (25 seconds) to finish; those that do not, go back to their
+    queues. IDENTITY is HOST:PID:NONCE, as `sidekiq-lua monitor processes` lists them. A process obeys at its
+    next heartbeat, within 10 seconds. What supervises it may start it again.
 
     \b
     Examples:
