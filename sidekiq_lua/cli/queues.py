@@ -13,12 +13,12 @@ from .pause import pause_queues
 from .report import Session, printable
 from .text import table
 
-_NO_OPTIONS: dict[str, Any] = {"app": None, "config": None, "environment": None, "modules": ()}
-
 
 @click.group("queues", context_settings=CONTEXT, invoke_without_command=True)
+@json_option
+@shared_options
 @click.pass_context
-def command(context: click.Context, /) -> None:
+def command(context: click.Context, /, **options: Any) -> None:
     """List the queues; clear, pause or unpause some.
 
     \b
@@ -29,15 +29,21 @@ def command(context: click.Context, /) -> None:
       sidekiq-lua queues pause mail billing
     """
     context.obj.command = "sidekiq-lua queues"
-    if context.invoked_subcommand is None:
-        context.invoke(list_queues, **_NO_OPTIONS)
+    name = context.invoked_subcommand
+    if name is None:
+        context.invoke(list_queues, **options)
+        return
+    for parameter in context.command.params:
+        # The subcommand has options of its own: one that was dropped here could mean another Redis.
+        if options.get(parameter.name or ""):
+            raise click.UsageError(f"give {parameter.opts[-1]} after {name}, not before it")
 
 
 @command.command("list", context_settings=CONTEXT)
 @json_option
 @shared_options
 @click.pass_obj
-def list_queues(session: Session, /, as_json: bool = False, verbose: bool = False, **options: Any) -> None:
+def list_queues(session: Session, /, as_json: bool, verbose: bool, **options: Any) -> None:
     """List them by name: how many jobs wait, and how many seconds the oldest has waited.
 
     \b

@@ -36,7 +36,7 @@ def overview(app: Sidekiq) -> dict[str, int]:
 
 
 def processes(app: Sidekiq) -> list[dict[str, Any]]:
-    """The processes that beat, by identity; times in epoch seconds, memory in KB, `rtt_us` in microseconds."""
+    """The processes that beat, by identity; times in epoch seconds, memory in KB, rtt in microseconds."""
     from ..instance import ProcessSet
 
     return [
