@@ -138,7 +138,7 @@ def test_pausing(here: Here, redis: Any) -> None:
     assert shown(here, "pause", "mail", "--class", "Charge") == (
         "queue mail was paused already.\nclass Charge is paused.\n"
     )
-    assert shown(here, "pause") == "queue mail: 1 jobs wait\nclass Charge: 0 jobs are put aside\n"
+    assert shown(here, "pause") == "queue mail: 1 job waiting\nclass Charge: 0 jobs put aside\n"
     assert json.loads(shown(here, "pause", "--json"))["queues"] == [{"name": "mail", "size": 1}]
     assert "there is no queue 'mial'" in refused(here, "pause", "low", "mial")
     assert redis.smembers("paused") == {b"mail"}
@@ -148,7 +148,7 @@ def test_pausing(here: Here, redis: Any) -> None:
     found = json.loads(shown(here, "unpause", "mail", "--class", "Charge", "--json"))
     assert found[0] == {"queue": "mail", "paused": False, "changed": True}
     assert (found[1]["class"], found[1]["changed"], found[1]["returned"]) == ("Charge", True, 1)
-    assert shown(here, "queues", "unpause", "mail") == "queue mail was going on already.\n"
+    assert shown(here, "queues", "unpause", "mail") == "queue mail was not paused.\n"
     assert not redis.exists("paused", "lua:paused_classes")
     assert jids(redis, "queue:mail") == ["1", "9"]
 
@@ -240,13 +240,13 @@ def test_retry(here: Here, redis: Any) -> None:
     assert json.loads(shown(here, "retry", "r1", "d2", "--yes", "--json")) == [
         {"jid": "r1", "place": "retry", "retried": True}, {"jid": "d2", "place": "dead", "retried": True},
     ]  # fmt: skip
-    assert shown(here, "retry", "--tag", "vip", "--yes") == "Retried 1 jobs of retry.\n"
+    assert shown(here, "retry", "--tag", "vip", "--yes") == "Retried 1 job of retry.\n"
     redis.zadd("retry", {"no job": 1})
     code, printed, errors = here.run("retry", "--all", "--yes", "--json")
     assert (code, json.loads(printed)) == (
         1, {"place": "retry", "retried": 1, "left": 1, "seen": 2, "total": 2},
     )  # fmt: skip
-    assert errors.endswith("1 jobs stay where they are: they could not be retried.\n")
+    assert errors.endswith("1 job could not be retried and stayed in place.\n")
     assert shown(here, "retry", "s1", "--from", "scheduled") == "Retried s1 of scheduled.\n"
     assert jids(redis, "queue:mail") == ["s1", "r2", "r3", "d2", "r1", "d1"]
 
@@ -260,8 +260,8 @@ def test_kill(here: Here, cli: CommandLine, redis: Any) -> None:
     assert (code, "Kill the job r1? [y/N]: y" in screen) == (0, True)
     code, screen = cli.on_terminal("kill", "--tag", "vip", after="[y/N]: ", answer="y\n")
     assert "Kill the jobs of retry with tag vip? [y/N]: y\n" in screen
-    assert screen.endswith("2 of 2 jobs looked at, 1 done\x1b[K\nKilled 1 jobs of retry.\n")
-    assert shown(here, "kill", "--from", "scheduled", "--all", "--yes") == "Killed 1 jobs of scheduled.\n"
+    assert screen.endswith("2 of 2 jobs looked at, 1 done\x1b[K\nKilled 1 job of retry.\n")
+    assert shown(here, "kill", "--from", "scheduled", "--all", "--yes") == "Killed 1 job of scheduled.\n"
     assert (sorted(jids(redis, "dead")), jids(redis, "retry")) == (["r1", "r3", "s1"], ["r2"])
     assert "'dead' is not one of retry and scheduled" in refused(
         here, "kill", "--from", "dead", "--all", code=2
@@ -286,7 +286,7 @@ def test_delete(here: Here, redis: Any) -> None:
     }  # fmt: skip
     assert jids(redis, "queue:mail") == ["a2"]
     for place in ("queue:mail", "held:Charge"):
-        assert shown(here, "delete", "--from", place, "--all", "-y") == f"Deleted 1 jobs of {place}.\n"
+        assert shown(here, "delete", "--from", place, "--all", "-y") == f"Deleted 1 job of {place}.\n"
     assert shown(here, "delete", "--from", "dead", "--all", "-y") == "Deleted 2 jobs of dead.\n"
     assert redis.keys() == [b"lua:paused_classes"]
 

@@ -14,6 +14,7 @@ from .ask import ProgressLine, be_sure, json_option, must_be_answered, yes_optio
 from .boot import CONTEXT, boot, shared_options
 from .places import SETS, Filters, Found, checked, every, find_each, job_set, place_of
 from .report import Session, complain, describe, printable
+from .text import jobs
 
 if TYPE_CHECKING:
     from ..api.bulk import Progress
@@ -97,8 +98,8 @@ def retry(
         return bool(entry.add_to_queue() if found.place == "scheduled" else entry.retry())
 
     def many(place: str, **filters: Any) -> Progress:
-        jobs = job_set(app, place)
-        return (jobs.enqueue_all if place == "scheduled" else jobs.retry_all)(**filters)
+        found = job_set(app, place)
+        return (found.enqueue_all if place == "scheduled" else found.retry_all)(**filters)
 
     return _act(app, "retried", choice, ("retry", "dead"), one, many, yes, as_json)
 
@@ -208,9 +209,9 @@ def _act(
         click.echo(json.dumps({"place": choice.place, done: result.done, "left": result.left,
                                "seen": result.seen, "total": result.total}))  # fmt: skip
     else:
-        click.echo(printable(f"{done.capitalize()} {result.done:,} jobs of {choice.place}."))
+        click.echo(printable(f"{done.capitalize()} {jobs(result.done)} of {choice.place}."))
     if result.left:
-        complain(f"{result.left:,} jobs stay where they are: they could not be {done}.")
+        complain(f"{jobs(result.left)} could not be {done} and stayed in place.")
     return 1 if result.left else 0
 
 

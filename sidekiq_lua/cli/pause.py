@@ -10,6 +10,7 @@ import click
 from .ask import json_option
 from .boot import CONTEXT, boot, shared_options
 from .report import Session, printable
+from .text import jobs
 
 if TYPE_CHECKING:
     from ..instance import Sidekiq
@@ -48,8 +49,8 @@ def pause(
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
         return
-    lines = [f"queue {queue['name']}: {queue['size']:,} jobs wait" for queue in found["queues"]]
-    lines += [f"class {kind['name']}: {kind['held']:,} jobs are put aside" for kind in found["classes"]]
+    lines = [f"queue {queue['name']}: {jobs(queue['size'])} waiting" for queue in found["queues"]]
+    lines += [f"class {kind['name']}: {jobs(kind['held'])} put aside" for kind in found["classes"]]
     click.echo("\n".join(map(printable, lines)) or "Nothing is paused.")
 
 
@@ -89,12 +90,11 @@ def pause_queues(
 
     queues = [Queue(known_queue(app, name), app) for name in dict.fromkeys(names)]
     kinds = [PausedClass(name, app) for name in dict.fromkeys(classes)]
-    state = "paused" if on else "going on"
     results: list[dict[str, Any]] = []
     for queue in queues:
         changed = queue.pause() if on else queue.unpause()
         results.append({"queue": queue.name, "paused": on, "changed": changed})
-        _tell(as_json, f"queue {queue.name}", state, changed)
+        _tell(as_json, f"queue {queue.name}", on, changed)
     for kind in kinds:
         was = kind.paused
         returned = 0
@@ -104,15 +104,16 @@ def pause_queues(
             returned = kind.resume()
         changed = was != on
         results.append({"class": kind.name, "paused": on, "changed": changed, "returned": returned})
-        more = f", and {returned:,} jobs went back to their queues" if returned else ""
-        _tell(as_json, f"class {kind.name}", state + more, changed or bool(returned))
+        more = f"; {jobs(returned)} put back" if returned else ""
+        _tell(as_json, f"class {kind.name}", on, changed, more)
     if as_json:
         click.echo(json.dumps(results, ensure_ascii=False))
 
 
-def _tell(as_json: bool, what: str, state: str, changed: bool) -> None:
+def _tell(as_json: bool, what: str, on: bool, changed: bool, more: str = "") -> None:
     if not as_json:
-        click.echo(printable(f"{what} is {state}." if changed else f"{what} was {state} already."))
+        now, before = ("is paused", "was paused already") if on else ("goes on", "was not paused")
+        click.echo(printable(f"{what} {now if changed else before}{more}."))
 
 
 def _paused(app: Sidekiq) -> dict[str, list[dict[str, Any]]]:

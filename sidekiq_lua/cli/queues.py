@@ -11,7 +11,7 @@ from .ask import be_sure, json_option, must_be_answered, yes_option
 from .boot import CONTEXT, boot, shared_options
 from .pause import pause_queues
 from .report import Session, printable
-from .text import table
+from .text import jobs, table
 
 
 @click.group("queues", context_settings=CONTEXT, invoke_without_command=True)
@@ -105,7 +105,7 @@ def clear(
         count = queue.clear()
         results.append({"queue": queue.name, "deleted": count})
         if not as_json:
-            click.echo(f"Deleted {count:,} jobs of {printable(queue.name)}.")
+            click.echo(f"Deleted {jobs(count)} of {printable(queue.name)}.")
     if as_json:
         click.echo(json.dumps(results, ensure_ascii=False))
 

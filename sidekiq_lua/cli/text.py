@@ -47,6 +47,11 @@ def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterato
         yield "  ".join(cells).rstrip()
 
 
+def jobs(count: int) -> str:
+    """1 job, 2,000 jobs."""
+    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
+
+
 def cut(text: str, width: int) -> str:
     """The text, or its beginning and a dot dot dot in one character."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
