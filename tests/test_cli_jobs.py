@@ -17,6 +17,9 @@ import pytest
 from commandline import CommandLine, cli, make_cli
 
 from sidekiq_lua import Sidekiq
+from sidekiq_lua.api.bulk import Progress
+from sidekiq_lua.cli import acting
+from sidekiq_lua.cli.ask import ProgressLine
 from sidekiq_lua.cli.main import main
 
 AT = 1_795_489_385
@@ -142,6 +145,9 @@ def test_pausing(here: Here, redis: Any) -> None:
     assert json.loads(shown(here, "pause", "--json"))["queues"] == [{"name": "mail", "size": 1}]
     assert "there is no queue 'mial'" in refused(here, "pause", "low", "mial")
     assert redis.smembers("paused") == {b"mail"}
+    redis.sadd("paused", "new")  # no job was ever in it
+    assert "queue new: 0 jobs waiting\n" in shown(here, "pause")
+    assert shown(here, "unpause", "new") == "queue new goes on.\n"
 
     redis.rpush("lua:held:Charge", b"mail\n" + job("9").encode())
     assert "unpause" in refused(here, "unpause", code=2)
@@ -258,6 +264,7 @@ def test_kill(here: Here, cli: CommandLine, redis: Any) -> None:
     assert "give --yes" in refused(here, "kill", "r1", code=2)
     code, screen = cli.on_terminal("kill", "r1", "--json", after="[y/N]: ", answer="y\n")
     assert (code, "Kill the job r1? [y/N]: y" in screen) == (0, True)
+    assert cli.on_terminal("kill", "r2", after="[y/N]: ", answer="\x03")[0] == 130
     code, screen = cli.on_terminal("kill", "--tag", "vip", after="[y/N]: ", answer="y\n")
     assert "Kill the jobs of retry with tag vip? [y/N]: y\n" in screen
     assert screen.endswith("2 of 2 jobs looked at, 1 done\x1b[K\nKilled 1 job of retry.\n")
@@ -289,6 +296,45 @@ def test_delete(here: Here, redis: Any) -> None:
         assert shown(here, "delete", "--from", place, "--all", "-y") == f"Deleted 1 job of {place}.\n"
     assert shown(here, "delete", "--from", "dead", "--all", "-y") == "Deleted 2 jobs of dead.\n"
     assert redis.keys() == [b"lua:paused_classes"]
+
+
+def test_middleware_that_fails_leaves_the_job(here: Here, redis: Any) -> None:
+    class Refusing:
+        def call(self, job_class: Any, payload: Any, queue: str, redis: Any, next: Any) -> Any:
+            if payload["jid"] == "r1":
+                raise RuntimeError("not today")
+            return next()
+
+    sys.modules["own_app"].app.config.client_middleware.use(Refusing)
+    redis.zadd("retry", {failed("r1"): AT, failed("r2"): AT})
+
+    code, printed, errors = here.run("retry", "r1", "r2", "--yes")
+
+    assert (code, printed) == (1, "Retried r2 of retry.\n")
+    assert errors.startswith("job r1: not retried: RuntimeError: not today (")
+    assert (jids(redis, "retry"), jids(redis, "queue:mail")) == (["r1"], ["r2"])
+
+
+def test_a_job_that_was_taken_meanwhile(here: Here, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis.zadd("retry", {failed("r1"): AT, failed("r2"): AT})
+
+    def asked(yes: bool, question: str) -> None:
+        redis.zrem("retry", failed("r1"))
+
+    monkeypatch.setattr(acting, "be_sure", asked)
+    code, printed, errors = here.run("kill", "r1", "r2", "--yes", "--json")
+    assert (code, errors) == (1, "job r1: not killed: it was taken, moved or rescheduled meanwhile\n")
+    assert [found["killed"] for found in json.loads(printed)] == [False, True]
+    assert jids(redis, "dead") == ["r2"]
+
+
+def test_progress_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLine() as line:
+        for seen in range(0, 25_001, 1000):
+            line(Progress(25_000, seen, seen // 2))
+    assert capsys.readouterr().err == (
+        "10,000 of 25,000 jobs looked at, 5,000 done\n20,000 of 25,000 jobs looked at, 10,000 done\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from ..log import SidekiqLogger
 from .ask import ProgressLine, be_sure, json_option, must_be_answered, yes_option
 from .boot import CONTEXT, boot, shared_options
 from .places import SETS, Filters, Found, checked, every, find_each, job_set, place_of
@@ -183,6 +182,8 @@ def _begin(
     if verb != "retry" or len(choice.jids) != 1:
         must_be_answered(yes)
     app = boot(**rest, settings={}, server=False)
+    from ..log import SidekiqLogger
+
     if app.config.logger is None:
         # What is logged of a job that stays where it is must not stand amid the JSON.
         app.config.logger = SidekiqLogger(sys.stderr, level=app.config.log_level)

@@ -117,10 +117,11 @@ def _tell(as_json: bool, what: str, on: bool, changed: bool, more: str = "") -> 
 
 
 def _paused(app: Sidekiq) -> dict[str, list[dict[str, Any]]]:
+    from ..api.pages import paused_names
     from ..instance import PausedClass, Queue
 
-    queues = [queue for queue in Queue.all(app) if queue.paused]
+    queues = [Queue(name, app) for name in paused_names(app)]
     return {
         "queues": [{"name": queue.name, "size": queue.size} for queue in queues],
-        "classes": [{"name": kind.name, "held": len(kind)} for kind in PausedClass.all(app)],
+        "classes": [{"name": kind.name, "held": len(kind)} for kind in PausedClass.all(app) if kind.paused],
     }
