@@ -233,7 +233,7 @@ def test_one_job_whole(here: Here, redis: Any) -> None:
 def test_retry(here: Here, redis: Any) -> None:
     redis.zadd("retry", {failed("r1"): AT, failed("r2"): AT, failed("r3", tags=["vip"]): AT})
     redis.zadd("dead", {failed("d1"): AT, failed("d2"): AT})
-    redis.zadd("schedule", {job("s1"): AT * 2})
+    redis.zadd("schedule", {job("s1", retry_count=3): AT * 2})
 
     assert shown(here, "retry", "d1") == "Retried d1 of dead.\n"
     assert json.loads(redis.lindex("queue:mail", 0))["retry_count"] == 2
@@ -254,6 +254,7 @@ def test_retry(here: Here, redis: Any) -> None:
     )  # fmt: skip
     assert errors.endswith("1 job could not be retried and stayed in place.\n")
     assert shown(here, "retry", "s1", "--from", "scheduled") == "Retried s1 of scheduled.\n"
+    assert json.loads(redis.lindex("queue:mail", 0))["retry_count"] == 3
     assert jids(redis, "queue:mail") == ["s1", "r2", "r3", "d2", "r1", "d1"]
 
 
@@ -264,7 +265,7 @@ def test_kill(here: Here, cli: CommandLine, redis: Any) -> None:
     assert "give --yes" in refused(here, "kill", "r1", code=2)
     code, screen = cli.on_terminal("kill", "r1", "--json", after="[y/N]: ", answer="y\n")
     assert (code, "Kill the job r1? [y/N]: y" in screen) == (0, True)
-    assert cli.on_terminal("kill", "r2", after="[y/N]: ", answer="\x03")[0] == 130
+    assert cli.on_terminal("kill", "r2", after="[y/N]: ", answer="\x04")[0] == 130
     code, screen = cli.on_terminal("kill", "--tag", "vip", after="[y/N]: ", answer="y\n")
     assert "Kill the jobs of retry with tag vip? [y/N]: y\n" in screen
     assert screen.endswith("2 of 2 jobs looked at, 1 done\x1b[K\nKilled 1 job of retry.\n")
