@@ -90,7 +90,7 @@ class CommandLine:
     def on_terminal(self, *args: str, after: str, answer: str) -> tuple[int, str]:
         """Run a command on a terminal of 80 by 24, and type `answer` once `after` is shown.
 
-        The exit code, and all that was shown. "\x03" is Ctrl-C, which input() can miss just before it waits, and
+        The exit code, and all that was shown. "\x03" is Ctrl-C, which input() can miss just before it waits;
         "\x04" is Ctrl-D.
         """
         ours, theirs = pty.openpty()

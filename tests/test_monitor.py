@@ -14,6 +14,7 @@ from commandline import JOBS, CommandLine, cli, make_cli
 
 from sidekiq_lua import __version__
 from sidekiq_lua.cli.text import ago, since, wrapped
+from sidekiq_lua.version import SIDEKIQ_VERSION
 
 RUBY = {
     "hostname": "vm",
@@ -96,6 +97,28 @@ def test_processes(cli: CommandLine, redis: Any) -> None:
         "  Threads: 4 (0 busy)\n   Queues: critical: 2, default: 1; solo\n  Version: 7.3.10\n\n"
         f"vm:20085:1893b7a6b794 [three]\n{started}  Threads: 3 (1 busy)\n   Queues: default\n"
     )
+
+
+def test_a_process_that_says_nonsense(cli: CommandLine, redis: Any) -> None:
+    """Whoever else writes to Redis, the others are shown."""
+    nonsense: list[dict[str, Any]] = [
+        {"capsules": {"a": 1, "b": {"weights": None}}},
+        {"weights": [1], "started_at": float("nan")},
+        {"queues": [1, "b"], "started_at": 1e300},
+        {"weights": {"a": 2}, "started_at": "x"},
+    ]
+    for number, info in enumerate(nonsense):
+        process(redis, {"identity": f"odd:{number}:a", "version": SIDEKIQ_VERSION, **info})
+    process(redis, RUBY)
+    parts = shown(cli, "processes").split("\n\n")
+    assert [part.split("Queues: ")[1].strip() for part in parts] == [
+        "none",
+        "none",
+        "1; b",
+        "a: 2",
+        "default",
+    ]
+    assert [part.count("Started: unknown") for part in parts] == [1, 1, 1, 1, 0]
 
 
 def test_queues(cli: CommandLine, redis: Any) -> None:

@@ -108,7 +108,7 @@ def _process(process: dict[str, Any], now_s: float) -> Lines:
     tags = [process["tag"], *process["labels"], "quiet" if process["quiet"] else None]
     yield printable(" ".join([process["identity"], *(f"[{tag}]" for tag in tags if tag)]))
     started = process["started_at"]
-    known = isinstance(started, int | float) and started > 0
+    known = isinstance(started, int | float) and 0 < started < 1e11
     yield f"  Started: {since(started, now_s) if known else 'unknown'}"
     yield f"  Threads: {process['concurrency'] or 'unknown'} ({process['busy']} busy)"
     yield f"   Queues: {wrapped([printable(queue) for queue in _queues(process)], 11) or 'none'}"
@@ -122,13 +122,15 @@ def _process(process: dict[str, Any], now_s: float) -> Lines:
 def _queues(process: dict[str, Any]) -> list[str]:
     """A text for each capsule; with the weights from Sidekiq 7, and for each queue from an older one."""
     if process["capsules"]:
-        return [", ".join(capsule.get("weights") or {}) for capsule in process["capsules"].values()]
+        capsules = [each for each in process["capsules"].values() if isinstance(each, dict)]
+        return [", ".join(capsule.get("weights") or {}) for capsule in capsules]
     weights = process["weights"]
     if not weights:
-        return sorted(process["queues"])
+        return sorted(map(str, process["queues"]))
     return [
         ", ".join(f"{name}: {weight}" if weight else name for name, weight in capsule.items())
-        for capsule in ([weights] if isinstance(weights, dict) else weights)
+        for capsule in (weights if isinstance(weights, list) else [weights])
+        if isinstance(capsule, dict)
     ]
 
 
