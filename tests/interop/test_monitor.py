@@ -21,7 +21,8 @@ def kind(checkout: RubyKind) -> RubyKind:
 
 
 def alike(text: str) -> str:
-    """What differs since the two do not look at the same moment: waits to the second."""
+    """Without what differs since the two do not look at the same moment, and without spaces at a line's end."""
+    text = re.sub(" +$", "", text, flags=re.M)
     return re.sub(r"  \d+\.\d\d$", lambda found: re.sub(r"\d", "9", found[0]), text, flags=re.M)
 
 
