@@ -364,3 +364,19 @@ NAMES += "|queues list|queues clear|queues pause|queues unpause"
 def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0
     assert f"Examples:\n    sidekiq-lua {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", ["queue:mail", "held:Charge"])
+def test_many_are_deleted_while_pages_are_read(here: Here, redis: Any, place: str) -> None:
+    """What is deleted makes those behind it move up."""
+    made = [job(str(number), ("Charge", "Other")[number % 3 == 0]) for number in range(2500)]
+    if place == "queue:mail":
+        waits(redis, "mail", *made)
+    else:
+        redis.sadd("lua:paused_classes", "Charge")
+        redis.rpush("lua:held:Charge", *(f"mail\n{text}" for text in made))
+
+    code, printed, _ = here.run("delete", "--from", place, "--class", "Charge", "--yes")
+
+    assert (code, printed) == (0, f"Deleted 1,666 jobs of {place}.\n")
+    assert redis.llen("queue:mail" if place == "queue:mail" else "lua:held:Charge") == 834

@@ -22,7 +22,7 @@ def delete_each(
 ) -> Progress:
     """Delete the jobs of `queue:NAME` or `held:CLASS` for which the filters hold.
 
-    `seen` counts those for which they hold. Raises RedisError, ConfigurationError. Keys: `queue:NAME`,
+    `seen` counts what was deleted. Raises RedisError, ConfigurationError. Keys: `queue:NAME`,
     `lua:held:CLASS`.
     """
     chosen = Filters(**filters)
@@ -33,11 +33,16 @@ def delete_each(
         count = jobs.clear()
         return Progress(max(total, count), max(total, count), count)
     result = Progress(total)
-    for found in records(app, place, chosen):
-        job: Any = found.record
-        gone = job.delete()
-        result = result._replace(seen=min(total, result.seen + 1), done=result.done + gone)
-        if result.seen % _STEP == 0:
+    while True:
+        before = result.done
+        for found in records(app, place, chosen):
+            job: Any = found.record
+            if job.delete():
+                done = result.done + 1
+                result = result._replace(seen=min(total, done), done=done)
+                if done % _STEP == 0:
+                    progress(result)
+        # What was put aside is read by its place, so that those behind a deleted one are missed.
+        if kind == "queue" or result.done == before or result.done >= total:
             progress(result)
-    progress(result)
-    return result
+            return result

@@ -21,7 +21,7 @@ def kind(checkout: RubyKind) -> RubyKind:
 
 
 def alike(text: str) -> str:
-    """Without what differs since the two do not look at the same moment, and without spaces at a line's end."""
+    """Without blanks at a line's end, and what differs since the two do not look at the same moment."""
     text = re.sub(" +$", "", text, flags=re.M)
     return re.sub(r"  \d+\.\d\d$", lambda found: re.sub(r"\d", "9", found[0]), text, flags=re.M)
 
