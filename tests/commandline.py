@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,6 +87,30 @@ class CommandLine:
             timeout=30,
         )
 
+    def on_terminal(self, *args: str, after: str, answer: str) -> tuple[int, str]:
+        """Run a command on a terminal of 80 by 24, and type `answer` once `after` is shown.
+
+        The exit code, and all that was shown. "\x03" is Ctrl-C, which input() can miss just before it waits;
+        "\x04" is Ctrl-D.
+        """
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 80))
+        process = subprocess.Popen(
+            [*self.command, *args], cwd=self.directory, env=self.env, start_new_session=True,
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(theirs)
+        self._stack.callback(process.kill)
+        shown = b""
+        with os.fdopen(ours, "rb", buffering=0) as screen:
+            while part := _read(screen):
+                shown += part
+                if answer and after.encode() in shown:
+                    os.write(ours, answer.encode())
+                    answer = ""
+        return process.wait(20), shown.decode().replace("\r\n", "\n")
+
     def start(self, *args: str, ready: str = READY, stdout: int | None = None, **env: str) -> Running:
         """Start one that goes on, and wait for a line of its output; it is killed when the test ends."""
         started = Running([*self.command, *args], self.directory, {**self.env, **env}, stdout)
@@ -91,6 +118,14 @@ class CommandLine:
         if ready:
             started.wait_for(ready)
         return started
+
+
+def _read(screen: Any) -> bytes:
+    """What is on the terminal next; nothing when the last who held it has ended."""
+    try:
+        return bytes(screen.read(4096))
+    except OSError:  # Linux's way to say so
+        return b""
 
 
 class Running:

@@ -63,7 +63,16 @@ def fails(done: subprocess.CompletedProcess[str], *named: str, code: int = 1) ->
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["-h"], ["worker", "--help"], ["monitor", "-h"], ["server", "-h"]]
+    "args",
+    [
+        ["--help"],
+        ["-h"],
+        ["worker", "--help"],
+        ["monitor", "-h"],
+        ["server", "-h"],
+        ["jobs", "-h"],
+        ["retry", "-h"],
+    ],
 )
 def test_help_loads_neither_redis_nor_asyncio(args: list[str]) -> None:
     look = (

@@ -52,6 +52,13 @@ def test_the_reference_is_what_the_docstrings_say() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_captures_are_what_the_commands_print() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "captures"), "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_guide_names_every_page() -> None:
     named = set(re.findall(r"\]\(([a-z-]+\.md)\)", (DOCS / "README.md").read_text()))
     assert named == {path.name for path in DOCS.glob("*.md")} - {"README.md"}

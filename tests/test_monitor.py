@@ -14,6 +14,7 @@ from commandline import JOBS, CommandLine, cli, make_cli
 
 from sidekiq_lua import __version__
 from sidekiq_lua.cli.text import ago, since, wrapped
+from sidekiq_lua.version import SIDEKIQ_VERSION
 
 RUBY = {
     "hostname": "vm",
@@ -73,7 +74,10 @@ def test_processes(cli: CommandLine, redis: Any) -> None:
     older = {"hostname": "vm", "started_at": 1795488972.5, "identity": "old:1:a", "concurrency": 10}
     process(redis, {**older, "queues": ["low", "high"], "labels": ["reliable", "x"], "tag": ""}, quiet="true")
     capsules = [{"critical": 2, "default": 1}, {"solo": 0}]
-    process(redis, {**RUBY, "identity": "two:1:a", "weights": capsules, "version": "7.3.10"}, concurrency=4)
+    seven = {name: value for name, value in RUBY.items() if name != "capsules"}
+    process(redis, {**seven, "identity": "two:1:a", "weights": capsules, "version": "7.3.10"}, concurrency=4)
+    tables = {"a": {"weights": {"critical": 2, "default": 1}}, "b": {"weights": {"solo": 0}}}
+    process(redis, {**RUBY, "identity": "three:1:a", "capsules": tables}, concurrency=4)
     process(redis, {**RUBY, "identity": "ours:1:a", "lua_version": "0.0.1"}, concurrency=5)
     redis.sadd("processes", "gone:1:a")
     redis.sadd("processes", "foreign:1:a")
@@ -81,17 +85,40 @@ def test_processes(cli: CommandLine, redis: Any) -> None:
     output = re.sub(r"\((just now|[^()]* ago)\)", "(AGO)", shown(cli, "processes"))
     started = "  Started: 2026-11-24 02:56:12 +0000 (AGO)\n"
     assert output == (
-        "---- Processes (5) ----\n"
+        "---- Processes (6) ----\n"
         "foreign:1:a\n  Started: unknown\n"
         "  Threads: unknown (0 busy)\n   Queues: none\n  Version: unknown\n\n"
         f"old:1:a [reliable] [x] [quiet]\n{started}"
         "  Threads: 10 (0 busy)\n   Queues: high; low\n  Version: unknown\n\n"
         f"ours:1:a [three]\n{started}"
         "  Threads: 5 (0 busy)\n   Queues: default\n  Version: sidekiq-lua 0.0.1\n\n"
+        f"three:1:a [three]\n{started}  Threads: 4 (0 busy)\n   Queues: critical, default; solo\n\n"
         f"two:1:a [three]\n{started}"
         "  Threads: 4 (0 busy)\n   Queues: critical: 2, default: 1; solo\n  Version: 7.3.10\n\n"
         f"vm:20085:1893b7a6b794 [three]\n{started}  Threads: 3 (1 busy)\n   Queues: default\n"
     )
+
+
+def test_a_process_that_says_nonsense(cli: CommandLine, redis: Any) -> None:
+    """Whoever else writes to Redis, the others are shown."""
+    nonsense: list[dict[str, Any]] = [
+        {"capsules": {"a": 1, "b": {"weights": None}}},
+        {"weights": [1], "started_at": float("nan")},
+        {"queues": [1, "b"], "started_at": 1e300},
+        {"weights": {"a": 2}, "started_at": "x"},
+    ]
+    for number, info in enumerate(nonsense):
+        process(redis, {"identity": f"odd:{number}:a", "version": SIDEKIQ_VERSION, **info})
+    process(redis, RUBY)
+    parts = shown(cli, "processes").split("\n\n")
+    assert [part.split("Queues: ")[1].strip() for part in parts] == [
+        "none",
+        "none",
+        "1; b",
+        "a: 2",
+        "default",
+    ]
+    assert [part.count("Started: unknown") for part in parts] == [1, 1, 1, 1, 0]
 
 
 def test_queues(cli: CommandLine, redis: Any) -> None:
@@ -127,10 +154,10 @@ def test_version_needs_neither_server_nor_settings(cli: CommandLine) -> None:
 
 def test_an_unknown_section(cli: CommandLine) -> None:
     done = cli.run("monitor", "que")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "sidekiq-lua monitor: there is no section 'que', "
-        "try one of: all, version, overview, processes, queues\n"
+        "try one of: all, version, overview, processes, queues (see sidekiq-lua monitor --help)\n"
     )
 
 

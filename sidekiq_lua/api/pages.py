@@ -25,6 +25,11 @@ def queue_sizes(app: App) -> list[QueueSize]:
     return found
 
 
+def paused_names(app: App) -> list[str]:
+    """Every paused queue, also one that has had no job yet. Raises RedisError. Keys: `paused`."""
+    return sorted(members(app, app.store.queues.paused))
+
+
 def process_infos(app: App) -> list[ProcessInfo]:
     """Every process that has a heartbeat, by identity. Raises RedisError. Keys: `processes`, IDENTITY."""
     processes = app.store.processes

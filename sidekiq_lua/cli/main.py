@@ -16,6 +16,15 @@ from .report import Session, complain, describe
 _COMMANDS = {
     "worker": "Run jobs.",
     "monitor": "Show what there is to do, who does it, and the queues.",
+    "queues": "List the queues; clear, pause or unpause some.",
+    "jobs": "List the jobs of queues and sets, or show one whole.",
+    "retry": "Push failed, dead or scheduled jobs to their queues now.",
+    "kill": "Move jobs to the dead set.",
+    "delete": "Delete jobs.",
+    "pause": "Let no worker start jobs of a queue or a class.",
+    "unpause": "Let workers start them again.",
+    "quiet": "Tell worker processes to take no more jobs.",
+    "stop": "Tell worker processes to end.",
     "metrics": "Show what ran, by class; or serve figures to Prometheus.",
     "acl": "Print what a user of Redis must be allowed, by role.",
     "deploy": "Mark a deploy in the graphs of the metrics.",
@@ -27,6 +36,10 @@ _COMMANDS = {
     "server": "Start, stop or look at this machine's bundled server.",
 }
 
+_MODULES = {"retry": "acting", "kill": "acting", "delete": "acting", "unpause": "pause", "quiet": "processes",
+            "stop": "processes"}  # fmt: skip
+"""Of commands that share a module; another's has its name."""
+
 
 class LazyGroup(click.Group):
     """A group whose commands are named here, and imported only to be run."""
@@ -37,7 +50,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        module = import_module(f".{_MODULES.get(cmd_name, cmd_name)}", __package__)
+        # A module of one command calls it `command`; one of several calls each by its name.
+        command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

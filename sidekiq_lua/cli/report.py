@@ -40,12 +40,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def complain(text: str) -> None:
+def complain(text: str, end: str = "\n") -> None:
     """Write to standard error, if there is one: the exit code tells the rest."""
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{text}{end}")
         sys.stderr.flush()
     except (OSError, ValueError):
         return

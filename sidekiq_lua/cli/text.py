@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 
@@ -33,3 +34,24 @@ def wrapped(items: list[str], indent: int, width: int = 80) -> str:
             lines.append("")
         lines[-1] += f"{item}; "
     return ("\n" + " " * indent).join(line.rstrip() for line in lines).removesuffix(";")
+
+
+def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
+    """The rows with their columns below each other; those whose numbers are in `right` end flush."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def jobs(count: int) -> str:
+    """1 job, 2,000 jobs."""
+    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or its beginning and a dot dot dot in one character."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -56,6 +56,10 @@ class Queues:
         """One page of queue names: the next cursor, "0" at the end, and the names."""
         return self._members(set=self._keys.queues, cursor=cursor, size=PAGE, read=read_page)
 
+    def paused(self, cursor: str = "0") -> Call[tuple[str, list[str]]]:
+        """One page of the names of paused queues, known ones or not; see `names`."""
+        return self._members(set=self._keys.paused, cursor=cursor, size=PAGE, read=read_page)
+
     def sizes(self, names: Sequence[str]) -> Call[list[QueueSize]]:
         """Sizes and oldest jobs of at most 100 queues, in their order; where the jobs are large, of fewer."""
 
