@@ -16,7 +16,7 @@ local now, n, bytes = ARGV[1], ARGV[2], ARGV[3]
 
 n, bytes = tonumber(n), tonumber(bytes)
 local due = {}
-if redis.call("EXISTS", unpack(KEYS)) == 0 then
+if redis.call("EXISTS", unpack(KEYS, 1)) == 0 then
   -- One question where nothing is scheduled, which every process asks every few seconds.
   for i = 1, #KEYS do
     due[i] = {}

@@ -10,6 +10,7 @@ from ..job import JobBase
 from ..store.holding import Held
 from .filters import class_name
 from .record import JobRecord
+from .walk import held
 
 if TYPE_CHECKING:
     from ..app import App
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 class HeldJob(JobRecord):
     """A job that was put aside because its class is paused."""
 
-    def __init__(self, app: App, class_name: str, held: Held) -> None:
-        super().__init__(app, held.raw, held.queue)
+    def __init__(self, app: App, class_name: str, one: Held) -> None:
+        super().__init__(app, one.raw, one.queue)
         self._class_name = class_name
-        self._item = held.item
+        self._item = one.item
 
     def delete(self) -> bool:
         """Delete it. False: it is held no more. Raises RedisError. Keys: `lua:held:CLASS`."""
@@ -34,8 +35,8 @@ class PausedClass:
     A worker of this package learns of it with its next heartbeat, after 10 s at most with the default
     settings. From then on it puts aside each job of the class that it fetches, instead of starting it; those
     that run go on. Ruby's workers know nothing of it and run what they fetch. Iterating gives the jobs put
-    aside, the oldest first. The class is that of the payload, or what an ActiveJob wraps. Everything raises
-    RedisError. Keys: `lua:paused_classes`, `lua:resumed_classes`, `lua:held:CLASS`.
+    aside, the newest first, as in a queue. The class is that of the payload, or what an ActiveJob wraps.
+    Everything raises RedisError. Keys: `lua:paused_classes`, `lua:resumed_classes`, `lua:held:CLASS`.
     """
 
     def __init__(self, app: App, job_class: type[JobBase[Any]] | str) -> None:
@@ -63,13 +64,7 @@ class PausedClass:
         return True
 
     def __iter__(self) -> Iterator[HeldJob]:
-        skip = 0
-        while True:
-            length, page = self._app.transport().run(self._app.store.holding.held(self.name, skip))
-            yield from (HeldJob(self._app, self.name, held) for held in page)
-            skip += len(page)
-            if not page or skip >= length:
-                return
+        return (HeldJob(self._app, self.name, one) for one in held(self._app, self.name))
 
     def pause(self) -> bool:
         """Let no job of it start any more. False: it was paused already."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..store.calls import Call
 from ..store.entries import Entry, SetName
+from ..store.holding import Held, read_held
 from ..store.pages import JobPage
 
 if TYPE_CHECKING:
@@ -42,7 +44,19 @@ def waiting(app: App, queue: str, needle: bytes = b"") -> Iterator[bytes]:
     A job that nobody touches comes at least once, unless more than 100 jobs came back to the queue (at a
     worker's stop or death) between the reading of two pages. Raises RedisError.
     """
+    return _list(app, lambda page: app.store.pages.jobs(queue, page, text=needle))
+
+
+def held(app: App, name: str) -> Iterator[Held]:
+    """What is held for a paused class, the newest first; each that nobody touches comes at least once.
+
+    Raises RedisError.
+    """
+    return map(read_held, _list(app, lambda page: app.store.pages.held(name, page)))
+
+
+def _list(app: App, call: Callable[[JobPage | None], Call[JobPage]]) -> Iterator[bytes]:
     page: JobPage | None = None
     while page is None or page.left > 0:
-        page = app.transport().run(app.store.pages.jobs(queue, page, text=needle))
+        page = app.transport().run(call(page))
         yield from page.jobs

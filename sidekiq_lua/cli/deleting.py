@@ -33,16 +33,12 @@ def delete_each(
         count = jobs.clear()
         return Progress(max(total, count), max(total, count), count)
     result = Progress(total)
-    while True:
-        before = result.done
-        for found in records(app, place, chosen):
-            job: Any = found.record
-            if job.delete():
-                done = result.done + 1
-                result = result._replace(seen=min(total, done), done=done)
-                if done % _STEP == 0:
-                    progress(result)
-        # What was put aside is read by its place, so that those behind a deleted one are missed.
-        if kind == "queue" or result.done == before or result.done >= total:
-            progress(result)
-            return result
+    for found in records(app, place, chosen):
+        job: Any = found.record
+        if job.delete():
+            done = result.done + 1
+            result = result._replace(seen=min(total, done), done=done)
+            if done % _STEP == 0:
+                progress(result)
+    progress(result)
+    return result

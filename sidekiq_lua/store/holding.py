@@ -82,7 +82,7 @@ class Holding:
             skip=skip,
             n=n,
             bytes=FETCH_BYTES,
-            read=lambda reply: (reply[0], [_read(item) for item in reply[1]]),
+            read=lambda reply: (reply[0], [read_held(item) for item in reply[1]]),
         )
 
     def release(self, name: str, jobs: Sequence[Held]) -> Call[int | None]:
@@ -111,6 +111,6 @@ class Holding:
         return self._delete(queue=self._keys.held(name), payload=item, read=lambda reply: reply == 1)
 
 
-def _read(item: bytes) -> Held:
+def read_held(item: bytes) -> Held:
     queue, _, raw = item.partition(b"\n")
     return Held(item, text(queue), raw)

@@ -62,8 +62,15 @@ class Pages:
 
     def jobs(self, queue: str, after: JobPage | None, *, text: bytes = b"", n: int = LOOK) -> Call[JobPage]:
         """The page of older jobs after another page of the same queue; without one, the newest jobs."""
+        return self._list(self._keys.queue(queue), after, text, n)
+
+    def held(self, name: str, after: JobPage | None, *, n: int = LOOK) -> Call[JobPage]:
+        """The same of what is held for a paused class, as it is held."""
+        return self._list(self._keys.held(name), after, b"", n)
+
+    def _list(self, key: str, after: JobPage | None, text: bytes, n: int) -> Call[JobPage]:
         return self._waiting(
-            queue=self._keys.queue(queue),
+            queue=key,
             left=after.left if after else "",
             anchor=after.anchor if after else b"",
             n=n,
