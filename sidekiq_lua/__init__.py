@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .api.queue import QueuedJob
     from .api.record import JobRecord
     from .api.work import Work
-    from .config import Config
+    from .config import Capsule, Config
     from .context import Context
     from .instance import (
         AsyncClient,
@@ -53,6 +53,7 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Sidekiq",
     "sidekiq",
     "Config",
+    "Capsule",
     # making jobs
     "Job",
     "IterableJob",
@@ -99,6 +100,7 @@ _HOME = {
     "Job": "instance",
     "IterableJob": "instance",
     "Config": "config",
+    "Capsule": "config",
     "JobOptions": "job",
     "Client": "instance",
     "AsyncClient": "instance",

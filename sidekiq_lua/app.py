@@ -218,7 +218,7 @@ class App:
         size = options.get("pool_size") or 10
         if self.is_server:
             # Every thread may settle a job or enqueue one at the same time as the actors work.
-            size = max(size, self.config.concurrency + 10)
+            size = max(size, self.config.total_concurrency + 10)
         return size, options.get("pool_timeout") or 1.0
 
     def async_transport(self, pool: str | None = None) -> AsyncTransport:

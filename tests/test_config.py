@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from sidekiq_lua.config import Capsule, Config
+from sidekiq_lua.config import Config
+from sidekiq_lua.config.capsules import CAPSULE_OPTIONS
 from sidekiq_lua.config.redis_options import REDIS_OPTIONS
 from sidekiq_lua.config.settings import SETTINGS, keep_all
 from sidekiq_lua.config.surroundings import default_tag
@@ -61,6 +62,11 @@ def test_the_documented_table_of_settings_is_the_code() -> None:
 
 def test_the_documented_table_of_redis_options_is_the_code() -> None:
     assert table("Redis") == [(name, option.default, option.doc) for name, option in REDIS_OPTIONS.items()]
+
+
+def test_the_documented_table_of_capsules_is_the_code() -> None:
+    in_code = [(name, option.default, option.doc) for name, option in CAPSULE_OPTIONS.items()]
+    assert table("Capsules") == in_code
 
 
 def test_the_documented_time_outs_are_those_of_a_connection() -> None:
@@ -371,8 +377,10 @@ def test_queues_make_a_capsule(
     assert config.queues == written
     assert list(config.weights.items()) == list(weights.items())
     assert config.mode == mode
-    (capsule,) = config.capsules
-    assert capsule == Capsule("default", tuple(weights), weights, 7)
-    assert capsule.mode == mode
-    with pytest.raises(AttributeError):
-        capsule.concurrency = 1  # type: ignore[misc]
+    capsule = config.capsules["default"]
+    assert (list(capsule.queues), capsule.weights, capsule.mode, capsule.concurrency) == (
+        written,
+        weights,
+        mode,
+        7,
+    )

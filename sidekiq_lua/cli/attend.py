@@ -139,6 +139,11 @@ def log_booted(app: Sidekiq, runner: Runner) -> None:
         runner.identity, config.environment, config.concurrency, " ".join(config.queues), config.mode,
         len(app.registry),
     )  # fmt: skip
+    for capsule in list(config.capsules.values())[1:]:
+        app.logger.info(
+            "Capsule %s; concurrency: %d, queues: %s (%s)",
+            capsule.name, capsule.concurrency, " ".join(capsule.queues), capsule.mode,
+        )  # fmt: skip
 
 
 def _in_thread(name: str, action: Any) -> None:

@@ -68,6 +68,7 @@ def command(
         app = boot(**options, settings=given, server=True)
         if "log_level" in given:
             app.logger.setLevel(logging.DEBUG)
+        _check_settings(app)
         _check_classes(app, bool(app.config.require))
         if service.is_trial:
             return 0
@@ -89,6 +90,13 @@ def _way(app: Sidekiq) -> Callable[[Sidekiq, Session, Service], int]:
     from .alone import work_alone
 
     return work_alone
+
+
+def _check_settings(app: Sidekiq) -> None:
+    """Before any process is made that would find it out for itself."""
+    from ..config.together import check_capsules
+
+    check_capsules(app.config)
 
 
 def _check_classes(app: Sidekiq, required: bool) -> None:

@@ -1,6 +1,6 @@
 """Settings, checked when they are set and frozen once the worker runs."""
 
-from .queues import Capsule
+from .capsules import Capsule
 from .settings import Config
 
 __all__ = ["Capsule", "Config"]

@@ -132,16 +132,19 @@ class ChainSetting(Setting[Chain, Chain | Iterable[Any]]):
         return Chain(kind=self.kind) if not held else held.copy()
 
     def _check(self, name: str, value: Any) -> Chain:
-        chain = Chain(kind=self.kind)
-        if isinstance(value, Chain):
-            for entry in value:
-                chain.add(
-                    entry.cls if entry.instance is None else entry.instance, *entry.args, **entry.kwargs
-                )
-        else:
-            for middleware in listed(name, "a Chain or a list of middleware classes", value):
-                chain.add(middleware)
-        return chain
+        return chain_of(self.kind, name, value)
+
+
+def chain_of(kind: Kind, name: str, value: Any) -> Chain:
+    """A chain of what is given: another chain, or a list of middleware. Raises ConfigurationError."""
+    chain = Chain(kind=kind)
+    if isinstance(value, Chain):
+        for entry in value:
+            chain.add(entry.cls if entry.instance is None else entry.instance, *entry.args, **entry.kwargs)
+    else:
+        for middleware in listed(name, "a Chain or a list of middleware classes", value):
+            chain.add(middleware)
+    return chain
 
 
 class CheckedList(list[T]):

@@ -156,7 +156,7 @@ def _is_section(key: Any, value: Any, environment: str) -> bool:
 
 
 def _canonical(path: Path, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-    """The same with this package's spelling of names, also of options inside `redis` and `pools`."""
+    """The same with this package's spelling of names, also inside `redis`, `pools` and `capsules`."""
     named: dict[str, Any] = {}
     for key, value in items:
         if not isinstance(key, str):
@@ -166,10 +166,10 @@ def _canonical(path: Path, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
             raise ConfigurationError(f"{path}: {name} is given twice, the second time as {key!r}")
         if name == "redis" and isinstance(value, Mapping):
             value = _canonical(path, value.items())
-        elif name == "pools" and isinstance(value, Mapping):
+        elif name in ("pools", "capsules") and isinstance(value, Mapping):
             value = {
-                pool: _canonical(path, options.items()) if isinstance(options, Mapping) else options
-                for pool, options in value.items()
+                inner: _canonical(path, options.items()) if isinstance(options, Mapping) else options
+                for inner, options in value.items()
             }
         named[name] = value
     return named

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
@@ -16,26 +15,11 @@ QueueItem = str | tuple[str, int] | list[Any] | Mapping[str, int]
 _FORMS = 'a list of "name", "name,weight", [name, weight] or {name: weight}'
 
 
-@dataclass(frozen=True, slots=True)
-class Capsule:
-    """Queues that are served together, by at most `concurrency` jobs at the same time.
-
-    `queues` holds each name once, in the order given; `weights` has a number for each, 0 where none was
-    given. `mode` is "strict" (the first queue that has a job), "random" or "weighted".
-    """
-
-    name: str
-    queues: tuple[str, ...]
-    weights: Mapping[str, int]
-    concurrency: int
-
-    @property
-    def mode(self) -> Mode:
-        """Strict if no queue has a weight, random if all have the weight 1, else weighted, as in Ruby."""
-        weights = self.weights.values()
-        if not any(weights):
-            return "strict"
-        return "random" if all(weight == 1 for weight in weights) else "weighted"
+def mode_of(weights: Mapping[str, int]) -> Mode:
+    """Strict if no queue has a weight, random if all have the weight 1, else weighted, as in Ruby."""
+    if not any(weights.values()):
+        return "strict"
+    return "random" if all(weight == 1 for weight in weights.values()) else "weighted"
 
 
 def queues(name: str, value: Any) -> list[str]:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar, overload
 
 from ..errors import ConfigurationError, UnknownSetting
 from . import check
+from .capsules import Capsule, CapsulesSetting, capsule_name, checked
 from .fields import ChainSetting, EventsSetting, ListSetting, MappingSetting, Setting, event_name, frozen
 from .names import snake
-from .queues import Capsule, Mode, QueueItem, queue_name, queues, weights
+from .queues import Mode, QueueItem, mode_of, queue_name, queues, weights
 from .redis_options import RedisSettings, pools, redis_settings
 from .surroundings import default_concurrency, environment_name, tag
+from .together import check_capsules, check_together
 
 F = TypeVar("F", bound=Callable[..., Any])
 Seconds = float | timedelta
@@ -83,6 +85,9 @@ class Config:
     )
     queues: ListSetting[str, Iterable[QueueItem] | Mapping[str, int] | str] = ListSetting(
         queues, ["default"], 'list of `"name"`, `"name,weight"`, `[name, weight]` or `{name: weight}`'
+    )
+    capsules = CapsulesSetting(
+        "more groups of queues, beside these: a mapping from a name to the options below"
     )
     require: ListSetting[str, Iterable[str | os.PathLike[str]] | str | os.PathLike[str]] = ListSetting(
         check.paths, [], "what the worker imports first: dotted modules, `.py` files or package directories"
@@ -271,7 +276,7 @@ class Config:
                 if self.frozen:
                     raise frozen(name)
                 held[name] = setting.hold(self, setting.check(name, value))
-            _check_together({**vars(self), **held})
+            check_together({**vars(self), **held})
         except ConfigurationError as error:
             if source:
                 raise type(error)(f"{source}: {error}") from None
@@ -287,8 +292,14 @@ class Config:
         return {name: setting.plain(vars(self)[name]) for name, setting in SETTINGS.items()}
 
     def freeze(self) -> None:
-        """Refuse changes from now on, also to lists and middleware chains; more calls do nothing."""
+        """Refuse changes from now on, also to lists and middleware chains; more calls do nothing.
+
+        Raises ConfigurationError for a capsule without queues.
+        """
+        check_capsules(self)
         vars(self)["frozen"] = True
+        for capsule in self.capsules.values():
+            capsule.freeze()
         self.client_middleware.freeze()
         self.server_middleware.freeze()
 
@@ -332,6 +343,22 @@ class Config:
         self.death_handlers.append(handler)
         return handler
 
+    def capsule(self, name: str, **options: Any) -> Capsule:
+        """The capsule of this name, made if there is none; options are set on it.
+
+        `config.capsule("serial", queues=["invoices"], concurrency=1)`. "default" is the one that every worker
+        has. Raises ConfigurationError, UnknownSetting and FrozenConfig.
+        """
+        found = self.capsules.get(capsule_name(name))
+        if found is None:
+            if self.frozen:
+                raise frozen("capsules")
+            found = Capsule(self, name, checked(name, options))
+            vars(self)["capsules"] = MappingProxyType({**self.capsules, name: found})
+        elif options:
+            found.update(options)
+        return found
+
     # -- what follows from them ---------------------------------------------------------
 
     @property
@@ -341,14 +368,13 @@ class Config:
 
     @property
     def mode(self) -> Mode:
-        """In which order the queues are looked at, see `Capsule`."""
-        return self.capsules[0].mode
+        """In which order the queues are looked at: "strict", "random" or "weighted"."""
+        return mode_of(self.weights)
 
     @property
-    def capsules(self) -> list[Capsule]:
-        """The groups of queues that a worker serves; now always one, called "default"."""
-        named = self.weights
-        return [Capsule("default", tuple(named), named, self.concurrency)]
+    def total_concurrency(self) -> int:
+        """How many jobs of all capsules run at the same time, at most."""
+        return sum(capsule.concurrency for capsule in self.capsules.values())
 
 
 class _UnknownAttribute(UnknownSetting, AttributeError):
@@ -371,17 +397,3 @@ def _find(name: Any) -> Setting[Any, Any]:
 def _unknown(name: Any) -> str:
     known: Sequence[str] = list(SETTINGS)
     return f"there is no setting {name!r}; the nearest is {check.nearest(snake(str(name)), known)!r}"
-
-
-def _check_together(values: Mapping[str, Any]) -> None:
-    interval, ttl = values["heartbeat_interval"], values["heartbeat_ttl"]
-    if ttl <= 2 * interval:
-        raise ConfigurationError(
-            f"heartbeat_ttl ({ttl} s) must be more than twice heartbeat_interval ({interval} s): "
-            "raise heartbeat_ttl first, or set both at once with update()"
-        )
-    if values["push_buffer"] and not values["reliable_push"]:
-        raise ConfigurationError(
-            "push_buffer needs reliable_push: else a job whose reply is lost while the buffer is emptied "
-            "would be lost or doubled; set reliable_push first, or set both at once with update()"
-        )

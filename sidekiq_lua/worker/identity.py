@@ -40,7 +40,7 @@ def info(
     warning. `concurrency` stands here for readers before 8.1.2, and as a field of the hash for later ones.
     """
     weights: list[dict[str, Any]] = [dict(capsule.weights) for capsule in capsules]
-    queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.queues))
+    queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.weights))
     return json.dumps(
         {
             "hostname": hostname(),

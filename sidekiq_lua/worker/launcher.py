@@ -54,9 +54,9 @@ class Launcher:
         self._transport = app.transport()
         errors = ErrorReporter(app)
         self.events = Events(config, errors)
-        capsules = config.capsules
+        capsules = list(config.capsules.values())
         self.concurrency = sum(capsule.concurrency for capsule in capsules)
-        self._queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.queues))
+        self._queues = list(dict.fromkeys(name for capsule in capsules for name in capsule.weights))
         self._marks = Marks(self.concurrency)
         self._understudy = None if embedded else Understudy(app, self.identity, self._marks, self._log)
         self._metrics = MetricsFlusher(app, self._transport, errors) if config.metrics else None
@@ -95,7 +95,8 @@ class Launcher:
         app = self._app
         app.config.client_middleware.check_sync()
         if any(not job_class.is_async for job_class in app.registry):
-            app.config.server_middleware.check_sync()
+            for capsule in app.config.capsules.values():
+                capsule.server_middleware.check_sync()
         for warning in check_server(self._transport, production=app.config.environment == "production"):
             self._log.warning(warning)
         ward = [app.config.quarantine_queue] if app.config.quarantine_queue else []

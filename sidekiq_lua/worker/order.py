@@ -12,7 +12,7 @@ class QueueOrder:
     """Strict: as given. Random: any order. Weighted: more often first, the larger the weight."""
 
     def __init__(self, capsule: Capsule) -> None:
-        self.queues: list[str] = list(dict.fromkeys(capsule.queues))
+        self.queues: list[str] = list(capsule.weights)
         self._strict = capsule.mode == "strict"
         weights = capsule.weights
         self._tickets = [name for name in self.queues for _ in range(max(weights.get(name, 0), 1))]

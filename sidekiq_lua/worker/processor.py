@@ -13,6 +13,7 @@ from ..errors import Interrupted, RedisError, Shutdown, UnknownJobClass, Unparsa
 from ..execution import await_job, call_job, make_job
 from ..job import JobBase
 from ..log import JobLogger
+from ..middleware import Chain
 from ..payload import Payload, crash_key
 from .delivery import Delivery
 from .exchange import Exchange
@@ -45,7 +46,7 @@ class Processor:
     def __init__(
         self, app: App, exchange: Exchange, failures: FailureHandler, job_logger: JobLogger,
         submit: Callable[[Delivery, Payload, JobClass], None], stopping: Callable[[], bool], marks: Marks,
-        paused: PausedClasses,
+        paused: PausedClasses, chain: Chain,
     ) -> None:  # fmt: skip
         self._app = app
         self._exchange = exchange
@@ -56,6 +57,7 @@ class Processor:
         self._stopping = stopping
         self._marks = marks
         self._paused = paused
+        self._chain = chain
         self._profiler = Profiler(app, failures)
         self._iterations = Iterations(app, exchange)
         self._tally = app.tally if app.config.metrics else None
@@ -108,10 +110,10 @@ class Processor:
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = self._profiler.call(
-                    payload, lambda: call_job(self._app, job, payload, delivery.queue)
+                    payload, lambda: call_job(self._app, job, payload, delivery.queue, self._chain)
                 )
             else:
-                call_job(self._app, job, payload, delivery.queue)
+                call_job(self._app, job, payload, delivery.queue, self._chain)
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]
@@ -138,10 +140,10 @@ class Processor:
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = await self._profiler.call_async(
-                    payload, lambda: await_job(self._app, job, payload, delivery.queue)
+                    payload, lambda: await_job(self._app, job, payload, delivery.queue, self._chain)
                 )
             else:
-                await await_job(self._app, job, payload, delivery.queue)
+                await await_job(self._app, job, payload, delivery.queue, self._chain)
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]

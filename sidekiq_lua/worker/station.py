@@ -45,8 +45,9 @@ class Station:
         self.failures = FailureHandler(app, self.exchange)
         job_logger = JobLogger(log, config.skip_default_job_logging, config.logged_job_attributes)
         self.processor = Processor(
-            app, self.exchange, self.failures, job_logger, self._submit, stopping, marks, paused
-        )
+            app, self.exchange, self.failures, job_logger, self._submit, stopping, marks, paused,
+            capsule.server_middleware,
+        )  # fmt: skip
         self.manager = Manager(capsule.name, self.exchange, self.processor.process)
         self.loop = EventLoop(capsule.name, self._poke)
         # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.

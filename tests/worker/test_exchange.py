@@ -22,7 +22,7 @@ def exchange(url):
     transport = Transport(Endpoint(url))
     ownership = Ownership(Store(), transport, "host:1:abc", 0, ["default"], 2)
     ownership.register()
-    order = QueueOrder(Config().capsules[0])
+    order = QueueOrder(Config().capsules["default"])
     yield Exchange(ownership, transport, order, 2, Clock(), logging.getLogger("test"), pytest.fail)
     transport.close()
 
