@@ -34,6 +34,8 @@ Block = Callable[[Config], Any]
 class App:
     """What a client needs of an instance; :class:`sidekiq_lua.Sidekiq` adds the worker."""
 
+    pool: str | None = None
+    """The name of its Redis server; None: the default one. See `shard`."""
     client_class: type[BaseClient] = BaseClient
     async_client_class: type[BaseAsyncClient] = BaseAsyncClient
 
@@ -44,6 +46,9 @@ class App:
         self.registry = Registry()
         self.tally = Tally()
         self.via: ContextVar[str | None] = ContextVar("via", default=None)
+        self.home: ContextVar[str | None] = ContextVar("home", default=None)
+        """The pool that the job which runs in this context came from, where it is not the default one."""
+        self._shards: dict[str, Shard] = {}
         self.is_server = False
         self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"
         self.server_reason = ""
@@ -262,6 +267,35 @@ class App:
         lines = (line.partition(":") for line in text.splitlines() if ":" in line and line[0] != "#")
         return {name: value for name, _, value in lines}
 
+    # -- other servers ------------------------------------------------------------------
+
+    def shard(self, pool: str) -> App:
+        """This instance on another server: `Queue("low", app.shard("eu"))`, `app.shard("eu").client.push(…)`.
+
+        `pool` is a name of the setting `pools`, a URL, or "default". Raises ConfigurationError.
+        """
+        if self.named(pool) is None:
+            return self
+        shard = self._shards.get(pool)
+        if shard is None:
+            self.endpoint(pool)
+            shard = self._shards.setdefault(pool, Shard(self, pool))
+        return shard
+
+    def named(self, pool: str | None) -> str | None:
+        """The name by which connections are kept: None where "default" means the setting `redis`."""
+        return None if pool == "default" and pool not in self.config.pools else pool
+
+    def here(self) -> App:
+        """The shard of `via`, or of the job that runs here; this instance where there is none."""
+        pool = self.via.get() or self.home.get()
+        return self.shard(pool) if pool else self
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """What this process ran, for each server of its own."""
+        return [self.tally, *(shard.tally for shard in self._shards.values())]
+
     # -- clients ------------------------------------------------------------------------
 
     @property
@@ -290,3 +324,64 @@ class App:
         with self._lock:
             while self._transports:
                 self._transports.popitem()[1].close()
+
+
+class Shard(App):
+    """An instance on another of its servers: one more App to whoever looks, pushes or works there.
+
+    Settings, job classes and connections are the instance's; the clock, which follows the server's, and
+    the count of what ran are its own.
+    """
+
+    def __init__(self, app: App, pool: str) -> None:
+        self._whole = app
+        self.pool = pool
+        self.client_class, self.async_client_class = app.client_class, app.async_client_class
+        self.clock = Clock() if type(app.clock) is Clock else app.clock
+        self.tally = Tally()
+        self.enqueuer = Enqueuer(self)
+        self._parts = None
+        self._client = None
+        self._clients = {}
+        self._bases = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["_whole"], name)
+
+    @property
+    def config(self) -> Config:
+        return self._whole.config
+
+    @property
+    def logger(self) -> logging.Logger:
+        return self._whole.logger
+
+    def _made(self) -> tuple[Codec, Stamp, Store]:
+        if self._parts is None:
+            codec, _, store = self._whole._made()
+            self._parts = codec, Stamp(self.clock, self.config.payload_format), store
+        return self._parts
+
+    def endpoint(self, pool: str | None = None) -> Endpoint:
+        return self._whole.endpoint(pool or self.pool)
+
+    def transport(self, pool: str | None = None) -> Transport:
+        return self._whole.transport(pool or self.pool)
+
+    def pool_limits(self, pool: str | None = None) -> tuple[int, float]:
+        return self._whole.pool_limits(pool or self.pool)
+
+    def async_transport(self, pool: str | None = None) -> AsyncTransport:
+        return self._whole.async_transport(pool or self.pool)
+
+    def outbox(self, pool: str | None = None) -> Outbox | None:
+        return self._whole.outbox(pool or self.pool)
+
+    def shard(self, pool: str) -> App:
+        return self._whole.shard(pool)
+
+    def here(self) -> App:
+        return self
+
+    def close(self) -> None:
+        self._whole.close()

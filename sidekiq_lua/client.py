@@ -38,16 +38,17 @@ class Sender:
 
     def __init__(self, app: App, pool: str | None = None) -> None:
         self._app = app
-        self._pool = pool
+        self._pool = pool or app.pool
         self._enqueuer = Enqueuer(app)
 
     def _route(self, item: Mapping[str, Any]) -> str | None:
-        """The pool an item goes to: its own, this client's, that of `via`, or its class's."""
+        """The pool of an item: its own, this client's, that of `via`, its class's, or the running job's."""
         pool = self._pool or self._app.via.get()
-        if not isinstance(item, Mapping):
-            return pool
-        options: Callable[[], dict[str, Any]] = getattr(item.get("class"), "get_sidekiq_options", dict)
-        return item.get("pool") or pool or options().get("pool")
+        if isinstance(item, Mapping):
+            options: Callable[[], dict[str, Any]] = getattr(item.get("class"), "get_sidekiq_options", dict)
+            pool = item.get("pool") or pool or options().get("pool")
+        pool = pool or self._app.home.get()
+        return self._app.named(pool) if pool == "default" else pool
 
     def _cancel(self, jid: str) -> Call[bool]:
         if not isinstance(jid, str) or not jid:
@@ -60,7 +61,8 @@ class Sender:
 
     @contextmanager
     def _via(self, pool: str) -> Iterator[None]:
-        self._app.endpoint(pool)
+        if self._app.named(pool) is not None:
+            self._app.endpoint(pool)
         token = self._app.via.set(pool)
         try:
             yield
@@ -198,9 +200,10 @@ class BaseClient(Sender):
 
     @shared
     def via(self, pool: str, function: Callable[[], Any] | None = None) -> Any:
-        """Send what is pushed meanwhile to another Redis: a name of the setting `pools`, or a URL.
+        """Send what is pushed meanwhile to another Redis: a name of the setting `pools`, a URL, or "default".
 
         `with Client.via("shard-1"): …`, or `Client.via("shard-1", function)`, which answers its result.
+        Objects of the Data API that are made meanwhile belong to that Redis, then and later.
         Raises ConfigurationError for a name that is none.
         """
         if function is None:

@@ -67,25 +67,30 @@ Sidekiq.client_class = Client
 Sidekiq.async_client_class = AsyncClient
 
 
+def _here(app: App | None) -> App:
+    """The server that an object of the Data API belongs to, from when it is made."""
+    return (app or sidekiq).here()
+
+
 class Stats(stats.Stats):
     """Totals of the default instance, or of another: `Stats(app)`."""
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 class MetricsQuery(metrics.MetricsQuery):
     """What ran, by class, of the default instance's Redis, or of another: `MetricsQuery(app)`."""
 
     def __init__(self, app: App | None = None, now: float | None = None) -> None:
-        super().__init__(app or sidekiq, now)
+        super().__init__(_here(app), now)
 
 
 class Deploy(deploy.Deploys):
     """Marks of deploys of the default instance: `Deploy.mark("v2")`; or of another: `Deploy(app).mark(…)`."""
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
     @classmethod
     def default(cls) -> Deploy:
@@ -96,61 +101,62 @@ class ProfileSet(profiles.ProfileSet):
     """The kept profiles of the default instance, or of another: `ProfileSet(app)`."""
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 class StatsHistory(history.StatsHistory):
     __doc__ = history.StatsHistory.__doc__
 
     def __init__(self, days_previous: int, start_date: date | None = None, app: App | None = None) -> None:
-        super().__init__(app or sidekiq, days_previous, start_date)
+        super().__init__(_here(app), days_previous, start_date)
 
 
 class Queue(queue.Queue):
     """A queue of the default instance: `Queue("low")`; or of another: `Queue("low", app)`."""
 
     def __init__(self, name: str = "default", app: App | None = None) -> None:
-        super().__init__(app or sidekiq, name)
+        super().__init__(_here(app), name)
 
     @classmethod
     def all(cls, app: App | None = None) -> list[Queue]:
         """Every known queue, by name. Raises RedisError. Keys: `queues`, `queue:NAME`, `paused`."""
-        return [cls(found.name, app) for found in queue.Queue._all(app or sidekiq)]
+        here = _here(app)
+        return [cls(found.name, here) for found in queue.Queue._all(here)]
 
 
 class ScheduledSet(sets.ScheduledSet):
     __doc__ = sets.ScheduledSet.__doc__
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 class RetrySet(sets.RetrySet):
     __doc__ = sets.RetrySet.__doc__
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 class DeadSet(sets.DeadSet):
     __doc__ = sets.DeadSet.__doc__
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 class ProcessSet(processes.ProcessSet):
     __doc__ = processes.ProcessSet.__doc__
 
     def __init__(self, app: App | None = None, clean: bool = True) -> None:
-        super().__init__(app or sidekiq, clean)
+        super().__init__(_here(app), clean)
 
 
 class WorkSet(work.WorkSet):
     __doc__ = work.WorkSet.__doc__
 
     def __init__(self, app: App | None = None) -> None:
-        super().__init__(app or sidekiq)
+        super().__init__(_here(app))
 
 
 Workers = WorkSet
@@ -161,19 +167,20 @@ class IterableJobQuery(iteration.IterableJobQuery):
     __doc__ = iteration.IterableJobQuery.__doc__
 
     def __init__(self, jids: str | Iterable[str | None] | None, app: App | None = None) -> None:
-        super().__init__(app or sidekiq, jids)
+        super().__init__(_here(app), jids)
 
 
 class PausedClass(classes.PausedClass):
     __doc__ = classes.PausedClass.__doc__
 
     def __init__(self, job_class: type[JobBase[Any]] | str, app: App | None = None) -> None:
-        super().__init__(app or sidekiq, job_class)
+        super().__init__(_here(app), job_class)
 
     @classmethod
     def all(cls, app: App | None = None) -> list[PausedClass]:
         """The paused classes, and those that go on and still have held jobs, by name. Raises RedisError."""
-        return [cls(name, app) for name in classes.PausedClass._names(app or sidekiq)]
+        here = _here(app)
+        return [cls(name, here) for name in classes.PausedClass._names(here)]
 
 
 class Job(JobBase[P]):

@@ -11,7 +11,7 @@ import secrets
 import threading
 import weakref
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 BOUNDS_MS = (
@@ -97,12 +97,7 @@ class Tally:
 
     def totals(self) -> dict[str, Row]:
         """All that was counted since the start, by class."""
-        totals: dict[str, Row] = {}
-        for table in list(self._tables):
-            for name, row in table.copy().items():
-                known = totals.get(name)
-                totals[name] = row[:] if known is None else [a + b for a, b in zip(known, row, strict=True)]
-        return totals
+        return merged(table.copy() for table in list(self._tables))
 
     # -- for Redis ----------------------------------------------------------------------
 
@@ -134,6 +129,16 @@ class Tally:
     def refuse(self) -> None:
         """The batch did not get into Redis, and will not: what it has is part of the next one."""
         self._pending = None
+
+
+def merged(tables: Iterable[Mapping[str, Row]]) -> dict[str, Row]:
+    """The sum of some tables, by class."""
+    totals: dict[str, Row] = {}
+    for table in tables:
+        for name, row in table.items():
+            known = totals.get(name)
+            totals[name] = row[:] if known is None else [a + b for a, b in zip(known, row, strict=True)]
+    return totals
 
 
 _TALLIES: weakref.WeakSet[Tally] = weakref.WeakSet()

@@ -140,9 +140,10 @@ def log_booted(app: Sidekiq, runner: Runner) -> None:
         len(app.registry),
     )  # fmt: skip
     for capsule in list(config.capsules.values())[1:]:
+        where = f", Redis: {app.endpoint(capsule.pool)}" if capsule.pool else ""
         app.logger.info(
-            "Capsule %s; concurrency: %d, queues: %s (%s)",
-            capsule.name, capsule.concurrency, " ".join(capsule.queues), capsule.mode,
+            "Capsule %s; concurrency: %d, queues: %s (%s)%s",
+            capsule.name, capsule.concurrency, " ".join(capsule.queues), capsule.mode, where,
         )  # fmt: skip
 
 

@@ -86,6 +86,14 @@ class Capsule:
     def queues(self, value: Iterable[QueueItem] | Mapping[str, int] | str) -> None: ...
 
     @property
+    def pool(self) -> str | None:
+        """The Redis server that its queues are on: a name of the setting `pools` or a URL; None: `redis`."""
+        return self._given.get("pool")
+
+    @pool.setter
+    def pool(self, value: str) -> None: ...
+
+    @property
     def server_middleware(self) -> Chain:
         """What runs around its jobs: a copy of the setting `server_middleware`, made when first asked for.
 
@@ -131,8 +139,9 @@ def checked(name: Any, options: Any) -> dict[str, Any]:
                 f"capsule {name!r}: unknown option {key!r}; the nearest known one is {close!r}"
             )
         if name == DEFAULT and key != "server_middleware":
+            setting = "redis" if key == "pool" else key
             raise ConfigurationError(
-                f"capsule 'default': its {key} is the setting `{key}`, outside of any capsule"
+                f"capsule 'default': its {key} is the setting `{setting}`, outside of any capsule"
             )
     given = {key: value for key, value in options.items() if value is not None}
     return {key: CAPSULE_OPTIONS[key].check(_named(name, key), value) for key, value in given.items()}
@@ -155,6 +164,9 @@ CAPSULE_OPTIONS: dict[str, CapsuleOption] = {
     "queues": CapsuleOption(queues, None, "what it serves, as the setting `queues`; must be given"),
     "concurrency": CapsuleOption(
         check.whole(1), None, "most of its jobs at the same time; none: as the setting"
+    ),
+    "pool": CapsuleOption(
+        check.text, None, "name in the setting `pools` of the server that its queues are on; none: `redis`"
     ),
     "server_middleware": CapsuleOption(
         _chain,

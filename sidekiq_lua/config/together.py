@@ -27,10 +27,16 @@ def check_together(values: Mapping[str, Any]) -> None:
 
 
 def check_capsules(config: Config) -> None:
-    """Raises ConfigurationError for a capsule without queues."""
+    """Raises ConfigurationError for a capsule without queues, or on a server that nobody has named."""
     for name, capsule in config.capsules.items():
         if not capsule.queues:
             raise ConfigurationError(
                 f"capsule {name!r} has no queues, so it would run nothing: name some, as in "
                 f'config.capsule({name!r}, queues=["low"])'
+            )
+        if capsule.pool and capsule.pool not in config.pools and "://" not in capsule.pool:
+            known = ", ".join(sorted(config.pools)) or "none"
+            raise ConfigurationError(
+                f"capsule {name!r}: no Redis pool is called {capsule.pool!r} "
+                f"(the setting `pools` has: {known})"
             )

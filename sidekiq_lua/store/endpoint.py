@@ -95,6 +95,12 @@ class Endpoint:
         """How long to wait for a reply."""
         return float(self._kwargs["socket_timeout"])
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Which database it is: equal for two endpoints that are written alike."""
+        plain = self.plain()
+        return tuple(plain[name] for name in ("path", "host", "port", "db"))
+
     def plain(self) -> dict[str, Any]:
         """Where the server is and how to log in, as plain values: for a process without redis-py."""
         kwargs = self._kwargs

@@ -55,6 +55,7 @@ class Actor(ABC):
         return self._stop.is_set()
 
     def _run(self) -> None:
+        self._errors.settle_in()
         pause = self.first_pause()
         away = False
         while not self._stop.wait(pause):

@@ -31,12 +31,18 @@ class ErrorReporter:
 
     def report(self, error: BaseException, context: Mapping[str, Any]) -> None:
         """Call every error handler with (error, context, config)."""
+        self.settle_in()
         handlers = self._app.config.error_handlers or [self.log_error]
         for handler in handlers:
             try:
                 handler(error, context, self._app.config)
             except Exception:
                 self._app.logger.exception("an error handler failed: %r", handler)
+
+    def settle_in(self) -> None:
+        """What is pushed from here on in this context goes to the server that this is about."""
+        if self._app.pool is not None:
+            self._app.home.set(self._app.pool)
 
     def log_error(self, error: BaseException, context: Mapping[str, Any], _config: object) -> None:
         """The default error handler: one line, with the traceback in development or at debug level."""
@@ -181,6 +187,7 @@ class FailureHandler(ErrorReporter):
 
     def died(self, payload: Payload, error: BaseException) -> None:
         """Call every death handler with (payload, error)."""
+        self.settle_in()
         for handler in self._app.config.death_handlers:
             try:
                 handler(payload, error)

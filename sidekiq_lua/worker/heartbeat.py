@@ -78,7 +78,7 @@ class Heartbeat(Actor):
                     exchange.fail(error)
             if not self._failing:
                 self._failing = True
-                self._errors.report(error, {"context": "the heartbeat failed, it goes on"})
+                self._errors.report(error, {"context": f"the {self.name} failed, it goes on"})
             return min(_AFTER_FAILURE_S, interval)
         self._failing = False
         return interval

@@ -58,6 +58,7 @@ class Processor:
         self._marks = marks
         self._paused = paused
         self._chain = chain
+        self._pool = app.pool
         self._profiler = Profiler(app, failures)
         self._iterations = Iterations(app, exchange)
         self._tally = app.tally if app.config.metrics else None
@@ -96,6 +97,8 @@ class Processor:
 
     def _run_logged(self, delivery: Delivery, payload: Payload, job_class: JobClass | None) -> None:
         name = tid()
+        if self._pool is not None:
+            self._failures.settle_in()
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, payload, self._app.clock.now(), threading.get_ident())
@@ -129,6 +132,8 @@ class Processor:
         self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
     ) -> Callable[[], None] | None:
         """Run an `async def` job on the event loop; what is answered must be called where it may block."""
+        if self._pool is not None:
+            self._failures.settle_in()
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, payload, self._app.clock.now(), None)

@@ -10,6 +10,7 @@ from .health import Answer, as_json
 
 if TYPE_CHECKING:
     from .actor import Actor
+    from .branch import Branch
     from .launcher import Launcher
     from .station import Station
 
@@ -36,22 +37,16 @@ class Vitals:
     def problems(self) -> list[str]:
         """Why it does not live."""
         launcher = self._launcher()
-        return [] if launcher.stopping or not launcher.started else self._dead(launcher)
+        return [] if launcher.stopping or not launcher.started else self._dead_parts(launcher)
 
     def obstacles(self) -> list[str]:
         """Why it is not ready."""
         return self._unready(self._launcher())
 
-    def _dead(self, launcher: Launcher) -> list[str]:
-        actors: list[Actor] = [launcher.heartbeat, launcher.recovery]
-        if not launcher.is_quiet:
-            actors.append(launcher.scheduler)
-        problems = [f"the {actor.name} has ended" for actor in actors if not actor.runs]
-        problems += [f"the fetcher of {s.name} has ended" for s in launcher.stations if not s.waiter.runs]
-        silence_s = monotonic() - launcher.heartbeat.turned_at
-        if silence_s > max(_STUCK_S, launcher.heartbeat_ttl):
-            problems.append(f"the heartbeat has not come round for {silence_s:.0f} s")
-        return problems
+    def _dead_parts(self, launcher: Launcher) -> list[str]:
+        return [
+            problem for branch in launcher.branches if branch.started for problem in _dead(launcher, branch)
+        ]
 
     def _unready(self, launcher: Launcher) -> list[str]:
         if launcher.stopping:
@@ -60,9 +55,31 @@ class Vitals:
             return ["it is starting"]
         if launcher.is_quiet:
             return ["it is quiet"]
-        if not launcher.heartbeat.answered:
-            return ["Redis has not answered the last heartbeat"]
-        return [problem for station in launcher.stations if (problem := _idle_for_no_reason(station))]
+        return [problem for branch in launcher.branches for problem in _takes_none(branch)]
+
+
+def _dead(launcher: Launcher, branch: Branch) -> list[str]:
+    """Why the part of a worker that belongs to one server does not live."""
+    heartbeat = branch.heartbeat
+    actors: list[Actor] = [heartbeat, branch.recovery]
+    if not launcher.is_quiet:
+        actors.append(branch.scheduler)
+    problems = [f"the {actor.name} has ended" for actor in actors if not actor.runs]
+    problems += [f"the fetcher of {s.name} has ended" for s in branch.stations if not s.waiter.runs]
+    silence_s = monotonic() - heartbeat.turned_at
+    if silence_s > max(_STUCK_S, launcher.heartbeat_ttl):
+        problems.append(f"the {heartbeat.name} has not come round for {silence_s:.0f} s")
+    return problems
+
+
+def _takes_none(branch: Branch) -> list[str]:
+    """Why the part of a worker that belongs to one server is not ready."""
+    whose = f"{branch.name}: " if branch.name else ""
+    if not branch.started:
+        return [f"{whose}Redis was not there yet"]
+    if not branch.heartbeat.answered:
+        return [f"{whose}Redis has not answered the last heartbeat"]
+    return [problem for station in branch.stations if (problem := _idle_for_no_reason(station))]
 
 
 def _idle_for_no_reason(station: Station) -> str:

@@ -133,8 +133,8 @@ def test_a_stopping_worker_is_live_and_not_ready_and_then_the_port_is_closed(mak
     url = runner.health_url
     stopper = threading.Thread(target=runner.stop)
     stopper.start()
-    wait_until(lambda: status(runner) == 503)
-    assert get(runner, "/readyz")[1]["why"] == ["it is stopping"]
+    wait_until(lambda: get(runner, "/readyz")[1].get("why") == ["it is stopping"])
+    assert status(runner) == 503
     assert status(runner, "/livez") == 200
     gate.set()
     stopper.join()
@@ -167,12 +167,14 @@ def test_a_silent_network_makes_it_unready(healthy, proxy):
 def test_a_thread_that_has_ended_makes_it_dead(healthy, monkeypatch):
     runner = healthy()
     launcher = runner._launcher
-    launcher.recovery.stop()
-    wait_until(lambda: not launcher.recovery.runs)
+    launcher.branches[0].recovery.stop()
+    wait_until(lambda: not launcher.branches[0].recovery.runs)
     assert get(runner, "/livez")[1]["why"] == ["the recovery has ended"]
-    monkeypatch.setattr(launcher.heartbeat, "turned_at", launcher.heartbeat.turned_at - 1000)
-    launcher.heartbeat.stop()
-    wait_until(lambda: not launcher.heartbeat.runs)
+    monkeypatch.setattr(
+        launcher.branches[0].heartbeat, "turned_at", launcher.branches[0].heartbeat.turned_at - 1000
+    )
+    launcher.branches[0].heartbeat.stop()
+    wait_until(lambda: not launcher.branches[0].heartbeat.runs)
     assert re.search(r"the heartbeat has not come round for 10\d\d s", str(get(runner, "/livez")[1]["why"]))
 
 

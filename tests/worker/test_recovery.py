@@ -66,8 +66,8 @@ def test_nobody_is_judged_before_the_own_beats_have_succeeded_for_a_ttl(
     app = make_app(heartbeat_ttl=60, heartbeat_interval=0.1)
     left_behind(job(1))
     runner = run(app)
-    wait_until(lambda: runner._launcher.heartbeat._healthy_since)
-    runner._launcher.recovery.step()
+    wait_until(lambda: runner._launcher.branches[0].heartbeat._healthy_since)
+    runner._launcher.branches[0].recovery.step()
     assert redis.llen("lua:running:elsewhere:1:abc:0.0:default") == 1
 
 
@@ -75,8 +75,8 @@ def test_a_process_with_a_heartbeat_keeps_its_jobs(app, run, redis, left_behind,
     redis.hset("elsewhere:1:abc", "info", "{}")
     left_behind(job(1))
     runner = run(app)
-    wait_until(lambda: runner._launcher.heartbeat.may_judge())
-    assert runner._launcher.recovery.sweep() == 0
+    wait_until(lambda: runner._launcher.branches[0].heartbeat.may_judge())
+    assert runner._launcher.branches[0].recovery.sweep() == 0
     assert redis.llen("lua:running:elsewhere:1:abc:0.0:default") == 1
     assert seen == []
 
@@ -182,7 +182,7 @@ def test_what_is_no_job_is_recovered_as_it_is(app, run, redis, left_behind):
 def test_a_dead_owner_is_forgotten_once_its_lists_are_empty(app, run, redis, left_behind, seen):
     left_behind(job(1))
     runner = run(app)
-    runner._launcher.recovery._forget_after_s = 0.2
+    runner._launcher.branches[0].recovery._forget_after_s = 0.2
     wait_until(lambda: seen == [1])
     wait_until(lambda: redis.hlen("lua:owners") == 1)
     assert not any(b"elsewhere" in field for field in redis.hkeys("lua:owners"))
