@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from commandline import JOBS, CommandLine, cli, make_cli, notes, push
+from servers import Server
 from waiting import wait_until
 
 FILE = """
@@ -40,6 +42,34 @@ def test_the_jobs_of_both_come_back_when_the_worker_is_killed(cli: CommandLine, 
     assert second.end() == 0
     assert not list(redis.scan_iter("lua:running:*"))
     assert sum(redis.llen(f"queue:{name}") for name in ("default", "one", "two")) == 0
+
+
+def test_a_killed_worker_s_jobs_come_back_on_each_server(
+    cli: CommandLine, redis: Any, make_server: Callable[..., Server]
+) -> None:
+    other = make_server()
+    cli.write("jobs.py", JOBS)
+    cli.write("sidekiq.yml", f"{FILE}    pool: eu\npools:\n  eu: ${{EU_URL}}\n")
+    cli.env["EU_URL"] = other.url
+    first = cli.start("worker", "-r", "jobs")
+    assert f"queues: one,2 two (weighted), Redis: {other.url}" in first.output
+    with other.client() as away:
+        push(redis, "Gate", 60)
+        push(away, "Gate", 60, queue="one")
+        push(away, "Note", "second", queue="two")
+        wait_until(lambda: notes(redis) == ["inside"] * 2)
+        assert redis.smembers("processes") == away.smembers("processes")
+        first.kill()
+        second = cli.start("worker", "-r", "jobs")
+        wait_until(lambda: notes(redis).count("inside") == 4)
+        redis.rpush("gate", 1, 2)
+        wait_until(lambda: sorted(notes(redis)) == ["inside"] * 4 + ["second", "through", "through"])
+        second.signal("TERM")
+        assert second.end() == 0
+        for client in (redis, away):
+            assert not list(client.scan_iter("lua:running:*"))
+            assert not list(client.scan_iter("queue:*"))
+            assert not client.smembers("processes")
 
 
 def test_a_capsule_without_queues_is_told_at_once(cli: CommandLine) -> None:
