@@ -52,7 +52,7 @@ def test_redis_and_this_process(app: Sidekiq, redis: Any) -> None:
     redis.sadd("processes", "host:1:a")
     redis.hset("host:1:a", mapping={"info": "{}", "busy": 2, "concurrency": 5})
     app.tally.succeeded({"class": "Echo"}, 0.025)
-    app.tally.succeeded({"class": "Echo"}, 400)
+    app.shard("redis://elsewhere").tally.succeeded({"class": "Echo"}, 400)
     app.tally.failed({"class": "Echo"})
 
     found = read(app)

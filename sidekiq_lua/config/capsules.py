@@ -66,6 +66,7 @@ class Capsule:
         return f"<Capsule {self.name}: concurrency={self.concurrency}, queues={list(self.queues)}>"
 
     # -- its settings -------------------------------------------------------------------
+    # Assignments go through __setattr__; the setters tell type checkers what may be assigned.
 
     @property
     def concurrency(self) -> int:
