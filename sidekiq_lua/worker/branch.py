@@ -130,6 +130,8 @@ class Branch:
         with self._lock:
             if self._quiet:
                 return False
+            if self._latecomer:
+                self._log.info("%s is there, its capsules begin", self.name or "Redis")
             for actor in self._actors:
                 actor.start()
             for station in self.stations:

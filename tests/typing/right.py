@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, assert_type
 
-from sidekiq_lua import AsyncClient, Client, Config, Job, JobOptions, Queues, Sidekiq, Testing, sidekiq
+from sidekiq_lua import (
+    AsyncClient,
+    Capsule,
+    Client,
+    Config,
+    Job,
+    JobOptions,
+    Queue,
+    Queues,
+    Sidekiq,
+    Testing,
+    sidekiq,
+)
 
 app = Sidekiq(redis="redis://localhost/1", concurrency=10)
 
@@ -119,3 +131,13 @@ def takes_any_job(job: type[Job]) -> None:
 
 takes_any_job(HardJob)
 takes_any_job(Plain)
+
+
+capsule = app.config.capsule("serial", queues=["invoices"], concurrency=1)
+assert_type(capsule, Capsule)
+capsule.queues = {"invoices": 2, "low": 1}
+capsule.concurrency = 2
+capsule.server_middleware.remove(HardJob)
+assert_type(app.config.capsules["serial"].queues, list[str])
+assert_type(Queue("low", app.shard("eu")).size, int)
+app.shard("eu").client.enqueue(HardJob, 1, "a")

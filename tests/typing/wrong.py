@@ -61,3 +61,4 @@ Client.enqueue(HardJob.perform_async)  # error: arg-type
 Client.enqueue_in("60", HardJob)  # error: arg-type
 AsyncClient().via(5)  # error: call-overload
 app.register_job(5)  # error: type-var
+app.config.capsule("serial").concurrency = "2"  # error: assignment

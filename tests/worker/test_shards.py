@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from proxy import Proxy
 from waiting import wait_until
 
 from sidekiq_lua import MetricsQuery, ProcessSet, Queue, RetrySet, ScheduledSet, Stats
@@ -246,6 +247,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(make_sharded, run, oth
     note.set(pool="eu").perform_async("eu")
     wait_until(lambda: seen == ["here", "eu"])
     wait_until(lambda: not runner.unready())
+    assert "eu is there, its capsules begin" in log.getvalue()
     runner.stop()
     assert is_empty(away)
 
@@ -307,3 +309,21 @@ def test_an_unknown_pool_is_told_before_anything_starts(make_app):
     app.config.capsule("a", queues=["a"], pool="us")
     with pytest.raises(ConfigurationError, match=r"capsule 'a': no Redis pool is called 'us'.*has: eu"):
         app.run()
+
+
+def test_a_silent_server_holds_up_nobody_else(make_sharded, run, other, redis, away):
+    """It neither answers nor closes a connection: only who asks finds out."""
+    with Proxy(other.port) as proxy:
+        app = make_sharded(pools={"eu": {"url": proxy.url, **QUICK, "socket_timeout": 0.5}}, timeout=2)
+        note, seen = noting(app)
+        runner = run(app)
+        note.set(pool="eu").perform_async("eu")
+        wait_until(lambda: seen == ["eu"])
+        proxy.silence()
+        wait_until(lambda: runner.unready())
+        note.perform_bulk([[n] for n in range(100)])
+        wait_until(lambda: len(seen) == 101)
+        assert [why for why in runner.unready() if not why.startswith(("eu", "europe"))] == []
+        runner.stop()
+        assert is_empty(redis)
+        assert away.smembers("processes") == {runner.identity.encode()}
