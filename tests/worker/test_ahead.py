@@ -33,7 +33,7 @@ def exchange(url, redis):
     ownership.register()
     outages = []
     exchange = Exchange(
-        ownership, transport, QueueOrder(Config().capsules[0]), 2, Clock(), logging.getLogger("test"),
+        ownership, transport, QueueOrder(Config().capsules["default"]), 2, Clock(), logging.getLogger("test"),
         outages.append,
     )  # fmt: skip
     for _ in range(HISTORY):
