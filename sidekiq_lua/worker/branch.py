@@ -83,7 +83,7 @@ class Branch:
         self.scheduler = Scheduler(app, self._transport, errors, lambda: self.heartbeat.process_count)
         self.recovery = Recovery(
             app, self._transport, self.stations[0].failures, self.heartbeat.may_judge, self._mine,
-            forget_after_s=2 * float(config.heartbeat_ttl),
+            lambda: self.heartbeat.classes, forget_after_s=2 * float(config.heartbeat_ttl),
         )  # fmt: skip
         if self.name:
             for actor in self._actors:
@@ -255,7 +255,7 @@ class Branch:
                 self._understudy.beat()
             if self._metrics:
                 self._metrics.flush()
-            self._paused.learn()
+            self._paused.learn(some=self.heartbeat.classes)
 
     def _doubt(self, exchange: object) -> None:
         for station in self.stations:

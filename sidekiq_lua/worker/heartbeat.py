@@ -65,6 +65,8 @@ class Heartbeat(Actor):
         self._differs: set[Exchange] = set()
         self.quiet = False
         self.process_count = 1
+        self.classes = False
+        """Whether the last beat saw paused job classes, or resumed ones whose jobs have to be released."""
 
     def step(self) -> float:
         interval = float(self._app.config.heartbeat_interval)
@@ -120,6 +122,7 @@ class Heartbeat(Actor):
             self._healthy_since = now
         self._last = now
         self.process_count = beat.processes
+        self.classes = beat.classes
         if not beat.registered:
             for exchange, owner in zip(self._exchanges, owners, strict=True):
                 exchange.renew(owner)

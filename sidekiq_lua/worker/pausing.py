@@ -25,9 +25,9 @@ class PausedClasses:
         self._transport = transport
         self.names: frozenset[str] = frozenset()
 
-    def learn(self) -> None:
-        """Read them. Raises RedisError."""
-        self.names = self._transport.run(self._app.store.holding.classes())[0]
+    def learn(self, *, some: bool) -> None:
+        """Read them, if there are some. Raises RedisError."""
+        self.names = self._transport.run(self._app.store.holding.classes())[0] if some else frozenset()
 
     def hold(self, exchange: Exchange, delivery: Delivery, payload: Payload) -> bool:
         """Put a fetched job aside if its class is paused. False: it is to be run."""

@@ -41,7 +41,7 @@ class Recovery(Actor):
 
     def __init__(
         self, app: App, transport: Transport, failures: FailureHandler, may_judge: Callable[[], bool],
-        mine: Callable[[], set[str]], forget_after_s: float,
+        mine: Callable[[], set[str]], classes: Callable[[], bool], forget_after_s: float,
     ) -> None:  # fmt: skip
         super().__init__(failures)
         self._app = app
@@ -49,6 +49,7 @@ class Recovery(Actor):
         self._failures = failures
         self._may_judge = may_judge
         self._mine = mine
+        self._classes = classes
         self._forget_after_s = forget_after_s
         self._gone_since: dict[str, float] = {}
         self._next_prune = 0.0
@@ -196,6 +197,8 @@ class Recovery(Actor):
 
     def _release(self) -> None:
         """Return held jobs of classes that go on, where the one who resumed them could not end it."""
+        if not self._classes():
+            return
         for name in self._transport.run(self._app.store.holding.classes())[1]:
             released = release(self._transport, self._app.store, name)
             if released:

@@ -45,7 +45,7 @@ def test_jobs_of_a_dead_process_are_returned_in_their_order(app, redis, left_beh
     redis.lpush("queue:default", job("waiting"))
     left_behind(*[job(n) for n in range(250)])
     failures = FailureHandler(app, None)
-    recovery = Recovery(app, app.transport(), failures, lambda: True, set, forget_after_s=60)
+    recovery = Recovery(app, app.transport(), failures, lambda: True, set, lambda: True, forget_after_s=60)
     assert recovery.sweep() == 250
     queue = [Codec().load(raw)["args"][0] for raw in reversed(redis.lrange("queue:default", 0, -1))]
     assert queue == [*range(250), "waiting"]
