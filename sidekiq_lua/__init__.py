@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
     from .testing import Queues, Testing
+    from .worker.embedded import Embedded
     from .worker.runner import Runner
 
 __all__ = [  # noqa: RUF022 -- grouped by what they are for
@@ -63,6 +64,7 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Chain",
     # running jobs
     "Runner",
+    "Embedded",
     # looking
     "Stats",
     "StatsHistory",
@@ -106,6 +108,7 @@ _HOME = {
     "AsyncClient": "instance",
     "Chain": "middleware",
     "Runner": "worker.runner",
+    "Embedded": "worker.embedded",
     "Stats": "instance",
     "StatsHistory": "instance",
     "Queue": "instance",

@@ -50,6 +50,7 @@ class App:
         """The pool that the job which runs in this context came from, where it is not the default one."""
         self._shards: dict[str, Shard] = {}
         self.is_server = False
+        self.is_embedded = False
         self.may_start_server = os.environ.get("SIDEKIQ_LUA_LOCAL") == "1"
         self.server_reason = ""
         self.redirect: Callable[[str | None], str] | None = None
@@ -91,6 +92,25 @@ class App:
                     del blocks[0]
             finally:
                 self._configuring = False
+
+    def embed(self) -> None:
+        """From here on this process enqueues, as it did, and runs jobs: the blocks for both are its own.
+
+        Raises ConfigurationError within a configure block.
+        """
+        with self._lock:
+            if self._configuring:
+                raise ConfigurationError("configure_embed: call it outside of configure blocks")
+            if not self.is_embedded:
+                both = self._blocks["client"] + self._blocks["server"]
+                self._blocks = {"client": both, "server": both}
+            self.is_server = self.is_embedded = True
+
+    def grow_pools(self) -> None:
+        """Let pools that were made before this process became a worker have the connections of one."""
+        with self._lock:
+            for pool, transport in self._transports.items():
+                transport.grow(self.pool_limits(pool)[0])
 
     def preset(self, settings: Mapping[str, Any], source: str = "") -> None:
         """Set settings without running the configure blocks, so that these keep the last word, as in Sidekiq.
@@ -223,7 +243,8 @@ class App:
         size = options.get("pool_size") or 10
         if self.is_server:
             # Every thread may settle a job or enqueue one at the same time as the actors work.
-            size = max(size, self.config.total_concurrency + 10)
+            jobs = self.config.total_concurrency + 10
+            size = size + jobs if self.is_embedded else max(size, jobs)
         return size, options.get("pool_timeout") or 1.0
 
     def async_transport(self, pool: str | None = None) -> AsyncTransport:

@@ -147,6 +147,14 @@ class ScriptError(RedisRefused):
 # -- running jobs -----------------------------------------------------------------------
 
 
+class AlreadyRunning(SidekiqError):
+    """`run` of an embedded worker was called while it runs."""
+
+
+class WrongProcess(SidekiqError):
+    """`quiet` or `stop` was called in a process that was forked from the one in which the worker runs."""
+
+
 class Shutdown(BaseException):
     """Raised inside a job at the hard deadline of a shutdown; the job was put back in its queue.
 

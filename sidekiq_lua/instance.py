@@ -7,12 +7,14 @@ from datetime import date
 from typing import Any
 
 from .api import classes, deploy, history, iteration, metrics, processes, profiles, queue, sets, stats, work
-from .app import App
+from .app import App, Block
 from .async_client import BaseAsyncClient
 from .client import BaseClient
 from .config import Config
+from .errors import FrozenConfig
 from .iterable import IterableJobBase
 from .job import JobBase, P
+from .worker.embedded import Embedded
 from .worker.runner import Runner
 
 
@@ -29,16 +31,29 @@ class Sidekiq(App):
         `config` replaces the instance's settings. Raises ConfigurationError, UnsupportedServer,
         RedisUnavailable, RedisRefused or NewerSchema.
         """
-        return self._run(config, embedded=False)
-
-    def _run(self, config: Config | None, *, embedded: bool) -> Runner:
         self.is_server = True
         if config is not None:
             self.replace_config(config)
         self.config.freeze()
-        runner = Runner(self, embedded=embedded)
+        runner = Runner(self)
         runner.start()
         return runner
+
+    def configure_embed(self, block: Block | None = None) -> Embedded:
+        """A worker for this process, which keeps its other work. As a decorator: `block(config)` runs now.
+
+        Blocks of configure_client and configure_server run first. `concurrency` is 2 where nobody has set it,
+        for the jobs share this process's GIL. Raises ConfigurationError, also once the settings are frozen.
+        """
+        if self._config.frozen:
+            raise FrozenConfig("configure_embed: a worker of this instance has started, so it comes too late")
+        self.embed()
+        config = self.config
+        if not config.concurrency_given:
+            config.concurrency = 2
+        if block is not None:
+            block(config)
+        return Embedded(self)
 
 
 sidekiq = Sidekiq()

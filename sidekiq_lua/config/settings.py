@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, UnknownSetting
 from . import check
 from .capsules import Capsule, CapsulesSetting, capsule_name, checked
 from .fields import ChainSetting, EventsSetting, ListSetting, MappingSetting, Setting, event_name, frozen
-from .names import snake
+from .names import keep_all, snake
 from .queues import Mode, QueueItem, mode_of, queue_name, queues, weights
 from .redis_options import RedisSettings, pools, redis_settings
 from .surroundings import default_concurrency, environment_name, tag
@@ -25,11 +25,6 @@ ErrorHandler = Callable[[BaseException, Mapping[str, Any], "Config"], Any]
 LONGEST_PUSH_S = 240.0
 """For so long a push may be sent again: well below the 300 s for which Redis remembers it."""
 DeathHandler = Callable[[Mapping[str, Any], BaseException], Any]
-
-
-def keep_all(lines: list[str]) -> list[str]:
-    """The default `backtrace_cleaner`: every line."""
-    return lines
 
 
 class Config:
@@ -250,17 +245,21 @@ class Config:
     ) -> None:
         around = os.environ if environ is None else environ
         held = vars(self)
-        held["frozen"] = False
+        held["frozen"] = held["concurrency_given"] = False
         for setting in SETTINGS.values():
             held[setting.name] = setting.hold(self, setting.check(setting.name, setting.default))
         self.environment = environment_name(around)
         given = {**(settings or {}), **more}
         if "concurrency" not in given:
             self.concurrency = default_concurrency(around, Config.concurrency.default)
+            held["concurrency_given"] = False
         self.update(given)
 
     frozen: bool
     """Whether the settings can no longer be changed."""
+
+    concurrency_given: bool
+    """Whether somebody has set `concurrency`; else it is a default."""
 
     # -- all of them --------------------------------------------------------------------
 
@@ -281,7 +280,7 @@ class Config:
             if source:
                 raise type(error)(f"{source}: {error}") from None
             raise
-        vars(self).update(held)
+        vars(self).update(held, concurrency_given=self.concurrency_given or "concurrency" in held)
 
     def get(self, name: str) -> Any:
         """The value of a setting. Raises UnknownSetting."""

@@ -42,7 +42,13 @@ class Transport:
 
     def _forget_connections(self) -> None:
         self._idle: deque[tuple[Any, float]] = deque()
-        self._slots = threading.BoundedSemaphore(self.size)
+        self._slots = threading.Semaphore(self.size)
+
+    def grow(self, size: int) -> None:
+        """Allow that many connections, if it is more than before."""
+        if size > self.size:
+            self._slots.release(size - self.size)
+            self.size = size
 
     # -- connections --------------------------------------------------------------------
 

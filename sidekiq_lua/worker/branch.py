@@ -22,7 +22,7 @@ from .processor import Work
 from .recovery import Recovery
 from .scheduler import Scheduler
 from .station import Station
-from .understudy import Understudy
+from .understudy import Understudy, is_python
 
 if TYPE_CHECKING:
     from ..app import App
@@ -67,7 +67,9 @@ class Branch:
         self.concurrency = sum(capsule.concurrency for capsule in capsules.values())
         self._queues = list(dict.fromkeys(name for capsule in capsules.values() for name in capsule.weights))
         self._marks = Marks(self.concurrency)
-        self._understudy = None if embedded else Understudy(app, identity, self._marks, self._log)
+        # Within uWSGI and the like there may be no Python to start it with.
+        has_understudy = not embedded or is_python()
+        self._understudy = Understudy(app, identity, self._marks, self._log) if has_understudy else None
         self._metrics = MetricsFlusher(app, self._transport, errors) if config.metrics else None
         self._paused = PausedClasses(app, self._transport)
         self.stations = [

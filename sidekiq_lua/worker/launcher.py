@@ -32,6 +32,7 @@ class Launcher:
         self.started = False
         self.heartbeat_ttl = config.heartbeat_ttl
         self._stopping = threading.Event()
+        self._embedded = embedded
         self.events = Events(config, ErrorReporter(app))
         self.concurrency = config.total_concurrency
         self.branches = [
@@ -138,7 +139,8 @@ class Launcher:
         """Something has happened on the first server."""
         self.events.fire(event)
         if event == "beat":
-            set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
+            if not self._embedded:
+                set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
 
     def _other_event(self, event: str) -> None:
         """The same on another: handlers of `beat` are called at the beats of one server."""

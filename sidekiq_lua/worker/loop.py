@@ -72,7 +72,13 @@ class EventLoop:
             settle = await processor.run_async(delivery, payload, job_class, name)
         if settle is not None:
             assert self._loop is not None
-            await self._loop.run_in_executor(self._settlers, copy_context().run, settle)
+            try:
+                settled = self._loop.run_in_executor(self._settlers, copy_context().run, settle)
+            except RuntimeError:
+                # The interpreter is ending, and lets no executor take more.
+                settle()
+            else:
+                await settled
         self._poke()
 
     def cancel(self) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _NOTE_TTL_S = 86_400
 _AGAIN_AFTER_S = 60.0
+
+
+def is_python() -> bool:
+    """Whether `sys.executable` is a Python, and not a program that has one built in."""
+    return Path(sys.executable or "").name.lower().startswith(("python", "pypy"))
 
 
 class Understudy:
