@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .job import JobOptions
     from .log import Formatters, SidekiqLogger
     from .middleware import Chain
+    from .reporting import log_error
     from .testing import Queues, Testing
     from .worker.embedded import Embedded
     from .worker.runner import Runner
@@ -93,6 +94,7 @@ __all__ = [  # noqa: RUF022 -- grouped by what they are for
     "Context",
     "Formatters",
     "SidekiqLogger",
+    "log_error",
     "__version__",
 ]
 
@@ -134,6 +136,7 @@ _HOME = {
     "Context": "context",
     "Formatters": "log",
     "SidekiqLogger": "log",
+    "log_error": "reporting",
 }
 
 

@@ -20,10 +20,10 @@ from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
 from .iterable import IterableJobBase
 from .job import JobBase, P
-from .log import SidekiqLogger
 from .outbox import Outbox
 from .payload import Codec, Stamp
 from .registry import Registry
+from .reporting import handle_exception, logger_of
 from .store import AsyncTransport, Endpoint, Keys, Store, Transport
 from .tally import Tally
 
@@ -58,7 +58,6 @@ class App:
         self._blocks: dict[str, list[Block]] = {"server": [], "client": []}
         self._configuring = False
         self._lock = threading.RLock()
-        self._logger: logging.Logger | None = None
         self._transports: dict[str | None, Transport] = {}
         self._outboxes: dict[str | None, Outbox] = {}
         self._parts: tuple[Codec, Stamp, Store] | None = None
@@ -138,11 +137,17 @@ class App:
     @property
     def logger(self) -> logging.Logger:
         """The setting `logger`, or a SidekiqLogger on standard output."""
-        if self.config.logger is not None:
-            return self.config.logger
-        if self._logger is None:
-            self._logger = SidekiqLogger(level=self.config.log_level)
-        return self._logger
+        return logger_of(self.config)
+
+    def handle_exception(
+        self, error: BaseException, context: Mapping[str, Any], *, is_logged: bool = False
+    ) -> None:
+        """Tell every error handler, as Ruby's `handle_exception`; what they raise is logged.
+
+        `context` says in `context` what failed, and has the `job` if there is one. `is_logged`: without
+        `log_error`.
+        """
+        handle_exception(self.config, error, context, is_logged=is_logged)
 
     # -- job classes --------------------------------------------------------------------
 

@@ -207,6 +207,10 @@ class SidekiqLogger(logging.Logger):
         finally:
             self._level_here.set(before)
 
+    def set_level_here(self, level: str | int) -> None:
+        """As `with_level`, until this contextvars context ends (internal)."""
+        self._level_here.set(parse_level(level))
+
     def is_debug(self) -> bool:
         return self.isEnabledFor(logging.DEBUG)
 

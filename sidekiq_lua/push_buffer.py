@@ -105,8 +105,8 @@ class PushBuffer:
             self._bell.clear()
             try:
                 self.drain()
-            except Exception:
-                self._app.logger.exception("the buffer of pushes failed, it goes on")
+            except Exception as error:
+                self._app.handle_exception(error, {"context": "the buffer of pushes failed, it goes on"})
             with self._lock:
                 if not self._parcels or self._thread is not me:
                     self._thread = None if self._thread is me else self._thread

@@ -20,6 +20,7 @@ from sidekiq_lua.config.settings import SETTINGS, keep_all
 from sidekiq_lua.config.surroundings import default_tag
 from sidekiq_lua.errors import ConfigurationError, FrozenConfig, UnknownSetting
 from sidekiq_lua.middleware import Chain
+from sidekiq_lua.reporting import log_error
 from sidekiq_lua.store.endpoint import Endpoint
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -54,6 +55,7 @@ def table(heading: str) -> list[tuple[str, Any, str]]:
 def test_the_documented_table_of_settings_is_the_code() -> None:
     in_code = {name: (setting.default, setting.doc) for name, setting in SETTINGS.items()}
     in_code["backtrace_cleaner"] = ("every line", SETTINGS["backtrace_cleaner"].doc)
+    in_code["error_handlers"] = ("the log", SETTINGS["error_handlers"].doc)
     in_code["lifecycle_events"] = ({}, SETTINGS["lifecycle_events"].doc)
     documented = [(name, (default, meaning)) for name, default, meaning in table("Settings")]
     assert documented == list(in_code.items())
@@ -81,6 +83,7 @@ def test_a_new_config_has_the_documented_defaults(config: Config) -> None:
         if name not in (
             "tag",
             "backtrace_cleaner",
+            "error_handlers",
             "lifecycle_events",
             "client_middleware",
             "server_middleware",
@@ -323,7 +326,7 @@ def test_handlers_are_registered_by_decorator(config: Config) -> None:
     @config.death_handler
     def on_death(job: Any, error: Any) -> None: ...
 
-    assert config.error_handlers == [on_error]
+    assert config.error_handlers == [log_error, on_error]
     assert config.death_handlers == [on_death]
 
 

@@ -9,6 +9,7 @@ import pytest
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import ConfigurationError, UnknownSetting
 from sidekiq_lua.middleware import Chain
+from sidekiq_lua.reporting import log_error
 
 QUEUE_FORMS = 'queues must be a list of "name", "name,weight", [name, weight] or {name: weight}, not '
 SECRET = "s3cr3t"
@@ -152,7 +153,7 @@ def test_a_handler_of_the_wrong_shape_is_refused_when_registered(config: Config)
         config.on("quiet", lambda app: None)
     with pytest.raises(ConfigurationError, match="there is no event 'stop'; the nearest is 'startup'"):
         config.on("stop")
-    assert not config.error_handlers
+    assert config.error_handlers == [log_error]
     assert not config.death_handlers
     assert not config.lifecycle_events["quiet"]
 

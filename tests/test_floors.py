@@ -17,7 +17,7 @@ import pytest
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
     | {"current", "enumerators", "middleware", "options", "payload", "profiling", "strict", "tally"}
-    | {"timing"},
+    | {"reporting", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
@@ -34,8 +34,8 @@ BESIDE: dict[str, set[str]] = {
     "formatters": {"clock", "context", "errors"},
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
-    "timing": {"errors", "payload"},
-    "enumerators": {"errors", "payload"},
+    **{room: {"errors", "payload"} for room in ("enumerators", "timing")},
+    "reporting": {"formatters", "log"},
     "faked": {"sink"},
     "job": {"execution", "faked", "registry"},
     "iterable": {"iterating", "job"},

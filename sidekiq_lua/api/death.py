@@ -18,7 +18,7 @@ def burial(app: App) -> Burial:
 
 
 def tell_death_handlers(app: App, raw: bytes, ex: BaseException | None = None) -> None:
-    """Call every death handler with (payload, error). One that fails is logged; what is no job has none."""
+    """Call every death handler with (payload, error). One that fails is reported; what is no job has none."""
     handlers = app.config.death_handlers
     if not handlers:
         return
@@ -30,5 +30,5 @@ def tell_death_handlers(app: App, raw: bytes, ex: BaseException | None = None) -
     for handler in handlers:
         try:
             handler(payload, error)
-        except Exception:
-            app.logger.exception("a death handler failed: %r", handler)
+        except Exception as failure:
+            app.handle_exception(failure, {"context": "Error calling death handler", "job": payload})

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from ..errors import ConfigurationError, UnknownSetting
+from ..reporting import log_error
 from . import check
 from .capsules import Capsule, CapsulesSetting, capsule_name, checked
 from .fields import ChainSetting, EventsSetting, ListSetting, MappingSetting, Setting, event_name, frozen
@@ -220,8 +221,8 @@ class Config:
     )
     error_handlers: ListSetting[ErrorHandler, Iterable[ErrorHandler]] = ListSetting(
         check.each(check.called_with("error", "context", "config"), "a list of callables"),
-        [],
-        "`f(error, context, config)` for each error; none: a log line",
+        [log_error],
+        "`f(error, context, config)` for each error; the first one logs it",
     )
     death_handlers: ListSetting[DeathHandler, Iterable[DeathHandler]] = ListSetting(
         check.each(check.called_with("job", "error"), "a list of callables"),

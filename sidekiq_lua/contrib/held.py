@@ -114,16 +114,13 @@ class Failures:
         """For each job a log line with its payload, and the error handlers."""
         self._payloads += part.payloads
         self._first = self._first or error
-        logger, config = self._app.logger, self._app.config
+        logger = self._app.logger
         for payload in part.payloads:
             text = self._app.codec.dump(payload).decode("utf-8", "replace")
             sure = "perhaps " if isinstance(error, LostReply | NotReplicated) else ""
             logger.error("%snot pushed after its transaction was committed: %s (%s)", sure, text, error)
-            for handler in config.error_handlers:
-                try:
-                    handler(error, {"context": "push after commit", "job": payload}, config)
-                except Exception:
-                    logger.exception("an error handler failed: %r", handler)
+            context = {"context": "push after commit", "job": payload}
+            self._app.handle_exception(error, context, is_logged=True)
 
     def check(self) -> None:
         """Raises NotPushedAfterCommit if there are any."""

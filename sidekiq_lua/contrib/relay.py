@@ -275,16 +275,12 @@ class Relay:
         if self._told.get(place) == text:
             return
         self._told[place] = text
-        logger, config = self._app.logger, self._app.config
         unexpected = not isinstance(error, SidekiqError)
-        logger.error(
+        self._app.logger.error(
             "outbox %s: %s waits: %s", self._name, place, text, exc_info=error if unexpected else None
         )
-        for handler in config.error_handlers:
-            try:
-                handler(error, {"context": f"outbox {self._name}: {place}"}, config)
-            except Exception:
-                logger.exception("an error handler failed: %r", handler)
+        context = {"context": f"outbox {self._name}: {place}"}
+        self._app.handle_exception(error, context, is_logged=True)
 
     def _fine(self, place: str) -> None:
         if self._told.pop(place, None):

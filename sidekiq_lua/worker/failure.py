@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, UnparsablePayload, UnserializableArguments
 from ..job import JobBase
-from ..log import SidekiqLogger, exception_line, log_line, parse_level
+from ..log import SidekiqLogger
 from ..payload import Payload
 from ..store.running import Burial
 from .delivery import Delivery
@@ -24,7 +23,7 @@ JobClass = type[JobBase[Any]]
 
 
 class ErrorReporter:
-    """Tells the error handlers, and the log where there are none, of an error; never raises."""
+    """Tells the error handlers of an error; never raises."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -32,24 +31,12 @@ class ErrorReporter:
     def report(self, error: BaseException, context: Mapping[str, Any]) -> None:
         """Call every error handler with (error, context, config)."""
         self.settle_in()
-        handlers = self._app.config.error_handlers or [self.log_error]
-        for handler in handlers:
-            try:
-                handler(error, context, self._app.config)
-            except Exception:
-                self._app.logger.exception("an error handler failed: %r", handler)
+        self._app.handle_exception(error, context)
 
     def settle_in(self) -> None:
         """What is pushed from here on in this context goes to the server that this is about."""
         if self._app.pool is not None:
             self._app.home.set(self._app.pool)
-
-    def log_error(self, error: BaseException, context: Mapping[str, Any], _config: object) -> None:
-        """The default error handler: one line, with the traceback in development or at debug level."""
-        logger = self._app.logger
-        detailed = self._app.config.environment == "development" or logger.isEnabledFor(logging.DEBUG)
-        shown = {name: value for name, value in context.items() if name != "queue"}
-        log_line(logger, logging.INFO, exception_line(error, detailed), shown)
 
 
 class FailureHandler(ErrorReporter):
@@ -59,17 +46,12 @@ class FailureHandler(ErrorReporter):
         super().__init__(app)
         self._exchange = exchange
 
-    def can_log_at(self, level: Any) -> bool:
-        try:
-            parse_level(level)
-        except ConfigurationError:
-            return False
-        return True
-
-    def logging_at(self, level: Any) -> AbstractContextManager[None]:
-        """The logger at a job's own level, for this context."""
+    def log_at(self, level: Any) -> None:
+        """Log at a job's own level for the rest of this contextvars context, if it is one and we can."""
         logger = self._app.logger
-        return logger.with_level(level) if isinstance(logger, SidekiqLogger) else nullcontext()
+        if isinstance(logger, SidekiqLogger):
+            with suppress(ConfigurationError):  # anything may stand in a payload
+                logger.set_level_here(level)
 
     def burial(self) -> Burial:
         """The limits of the dead set, now."""
@@ -96,8 +78,10 @@ class FailureHandler(ErrorReporter):
         )
         self._exchange.settle(delivery, call, lambda settled: None)
 
-    def failed(self, delivery: Delivery, job_class: JobClass | None, error: BaseException) -> None:
+    def failed(self, delivery: Delivery, job_class: JobClass | None, error: BaseException) -> bool:
         """Decide on a failed run and settle it: retry, bury or drop, with hooks and death handlers.
+
+        Answers whether it will be tried again.
 
         The decision is taken on the job as it was fetched, so what middleware changed in it is not kept.
         """
@@ -111,6 +95,8 @@ class FailureHandler(ErrorReporter):
             # Nothing that could be written in its stead: the job stays as it is, in the dead set.
             self.report(problem, {"context": "A failed job could not be written", "queue": delivery.queue})
             self._bury(delivery, payload, delivery.raw, error)
+            return False
+        return isinstance(outcome, Retry)
 
     def _hooks(self, job_class: JobClass | None, payload: Payload) -> JobClass | None:
         wrapped = payload.get("wrapped")

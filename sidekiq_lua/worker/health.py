@@ -16,6 +16,8 @@ from ..errors import ConfigurationError
 Answer = tuple[int, str, bytes]
 """HTTP status, content type and body."""
 Handler = Callable[[], Answer]
+Report = Callable[[BaseException, Mapping[str, Any]], None]
+"""Tells the error handlers."""
 
 _TIMEOUT_S = 5.0
 _AT_ONCE = 16
@@ -29,14 +31,17 @@ def as_json(code: int, **fields: Any) -> Answer:
 class HealthServer:
     """Answers GET and HEAD for the paths of `routes`, which may be added to meanwhile, in threads of its own.
 
-    `address` is HOST:PORT. Raises ConfigurationError where nothing can listen there.
+    `address` is HOST:PORT; `report` gets what an answer raises. Raises ConfigurationError where nothing can
+    listen there.
     """
 
-    def __init__(self, address: str, routes: Mapping[str, Handler], log: logging.Logger) -> None:
+    def __init__(
+        self, address: str, routes: Mapping[str, Handler], log: logging.Logger, report: Report
+    ) -> None:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         try:
-            self._server = _Server((host, int(port)), routes, log, ":" in host)
+            self._server = _Server((host, int(port)), routes, log, report, ":" in host)
         except OSError as error:
             raise ConfigurationError(
                 f"health: nothing can listen on {address}: {error.strerror or error}; choose another address"
@@ -64,10 +69,12 @@ class _Server(ThreadingTCPServer):
     request_queue_size = _AT_ONCE
 
     def __init__(
-        self, address: tuple[str, int], routes: Mapping[str, Handler], log: logging.Logger, is_v6: bool
-    ) -> None:
+        self, address: tuple[str, int], routes: Mapping[str, Handler], log: logging.Logger, report: Report,
+        is_v6: bool,
+    ) -> None:  # fmt: skip
         self.routes = routes
         self.log = log
+        self.report = report
         self._free = threading.BoundedSemaphore(_AT_ONCE)
         if is_v6:
             self.address_family = socket.AF_INET6
@@ -116,7 +123,7 @@ class _Request(BaseHTTPRequestHandler):
         try:
             return handler()
         except Exception as error:
-            self.server.log.exception("the answer to %s failed", path)
+            self.server.report(error, {"context": f"the answer to {path} failed"})
             return as_json(500, status="failed", why=[f"{type(error).__name__}: {error}"])
 
     def log_message(self, format: str, *args: Any) -> None:

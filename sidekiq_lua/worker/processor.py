@@ -89,16 +89,11 @@ class Processor:
         Variables().run(self._run, delivery, payload, job_class)
 
     def _run(self, delivery: Delivery, payload: Payload, job_class: JobClass | None) -> None:
-        if payload.get("log_level") is not None and self._failures.can_log_at(payload["log_level"]):
-            with self._failures.logging_at(payload["log_level"]):
-                self._run_logged(delivery, payload, job_class)
-        else:
-            self._run_logged(delivery, payload, job_class)
-
-    def _run_logged(self, delivery: Delivery, payload: Payload, job_class: JobClass | None) -> None:
         name = tid()
         if self._pool is not None:
             self._failures.settle_in()
+        if payload.get("log_level") is not None:
+            self._failures.log_at(payload["log_level"])
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, payload, self._app.clock.now(), threading.get_ident())
@@ -134,6 +129,8 @@ class Processor:
         """Run an `async def` job on the event loop; what is answered must be called where it may block."""
         if self._pool is not None:
             self._failures.settle_in()
+        if payload.get("log_level") is not None:
+            self._failures.log_at(payload["log_level"])
         Context.replace(self._log.context_for(payload))
         self._log.start()
         self.work[name] = Work(delivery, payload, self._app.clock.now(), None)
@@ -213,14 +210,14 @@ class Processor:
         if self._tally is not None and job_class is not None:
             self._tally.failed(payload)
         self._save_iteration(delivery, job)
+        will_retry = False
         try:
-            self._failures.failed(delivery, job_class, error)
+            will_retry = self._failures.failed(delivery, job_class, error)
         except BaseException as problem:
             self._failures.internal(delivery, problem)
         self._log.fail(elapsed)
-        self._failures.report(
-            error, {"context": "Job raised exception", "job": payload, "queue": delivery.queue}
-        )
+        context = {"context": "Job raised exception", "job": payload, "queue": delivery.queue}
+        self._failures.report(error, {**context, "will_retry": will_retry})
 
     def _save_iteration(self, delivery: Delivery, job: JobBase[Any] | None) -> None:
         try:

@@ -101,7 +101,7 @@ class Runner:
 
         routes = self._app.health_routes
         routes.update({"/livez": self._vitals.live, "/readyz": self._vitals.ready})
-        self._health = HealthServer(address, routes, self._app.logger)
+        self._health = HealthServer(address, routes, self._app.logger, self._app.handle_exception)
         self._health.start()
         self._app.logger.info("Health: %s%s", self._health.url, " ".join(sorted(routes)))
 

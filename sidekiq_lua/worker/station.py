@@ -61,6 +61,7 @@ class Station:
             log,
             self._returned,
             capsule.name,
+            self.failures.report,
         )
 
     def start(self) -> None:

@@ -6,7 +6,8 @@ import logging
 import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..clock import monotonic
 from ..errors import RedisError, RedisRefused
@@ -35,12 +36,14 @@ class Waiter:
     def __init__(
         self, exchange: Exchange, endpoint: Endpoint, transport: Transport, timeout_s: float,
         wake: Callable[[], bool], log: logging.Logger, on_return: Callable[[float], None], name: str,
+        report: Callable[[BaseException, Mapping[str, Any]], None],
     ) -> None:  # fmt: skip
         self._exchange = exchange
         self._transport = transport
         self._wake = wake
         self._log = log
         self._on_return = on_return
+        self._report = report
         self._moves = [BlockingMove(endpoint, queue, timeout_s) for queue in exchange.order.queues]
         self._selector: selectors.BaseSelector
         self._ear: socket.socket
@@ -135,9 +138,9 @@ class Waiter:
                 self._hang_up()
                 self._exchange.fail(error)
                 self._next_try = monotonic() + PAUSE_S
-            except Exception:
+            except Exception as error:
                 # Whatever is wrong, a worker that no longer fetches is worse.
-                self._log.exception("the fetcher failed; it goes on in a second")
+                self._report(error, {"context": "the fetcher failed, it goes on in a second"})
                 self._hang_up()
                 self._exchange.down = True
                 self._next_try = monotonic() + PAUSE_S

@@ -231,7 +231,7 @@ def test_a_restart_listens_again(healthy):
 
 
 def test_version_6_of_the_protocol(app):
-    server = HealthServer("[::1]:0", {}, app.logger)
+    server = HealthServer("[::1]:0", {}, app.logger, app.handle_exception)
     assert server.url.startswith("http://[::1]:")
     server.stop()
 
