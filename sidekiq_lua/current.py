@@ -14,7 +14,7 @@ hold while it runs, and again in its retries; afterwards they are as they were. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -194,13 +194,26 @@ def load(field: Any, names: Iterable[str]) -> dict[str, Any]:
     Raises InvalidJob for a value of a kind that Python does not have.
     """
     wanted = set(names)
+    return {name: _loaded(value) for name, value in _pairs(field) if type(name) is str and name in wanted}
+
+
+def attributes(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """All attributes of a payload, to be shown; those that Python cannot read are left out."""
+    found = {}
+    for field in [name for name in payload if name == "cattr" or name.startswith("cattr_")]:
+        with suppress(InvalidJob):
+            for name, value in _pairs(payload[field]):
+                with suppress(InvalidJob):
+                    found[str(name)] = _loaded(value)
+    return found
+
+
+def _pairs(field: Any) -> list[tuple[Any, Any]]:
     if isinstance(field, Mapping):
-        pairs = [(name, value) for name, value in field.items() if not name.startswith("_aj_")]
-    elif isinstance(field, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in field):
-        pairs = [(_loaded(name), value) for name, value in field]
-    else:
-        raise InvalidJob(f"cattr is neither a list of pairs nor an object: {field!r:.200}")
-    return {name: _loaded(value) for name, value in pairs if type(name) is str and name in wanted}
+        return [(name, value) for name, value in field.items() if not name.startswith("_aj_")]
+    if isinstance(field, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in field):
+        return [(_loaded(name), value) for name, value in field]
+    raise InvalidJob(f"cattr is neither a list of pairs nor an object: {field!r:.200}")
 
 
 def _loaded(value: Any) -> Any:

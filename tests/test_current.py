@@ -12,7 +12,7 @@ import pytest
 from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
-from sidekiq_lua.current import dump, load, persist, persist_locale
+from sidekiq_lua.current import attributes, dump, load, persist, persist_locale
 from sidekiq_lua.errors import ConfigurationError, InvalidJob, UnserializableArguments
 
 SYMBOL = "ActiveJob::Serializers::SymbolSerializer"
@@ -262,3 +262,14 @@ def test_a_job_runs_in_its_locale_or_in_the_default(polyglot: Sidekiq, redis: An
         copy_context().run(chain.invoke, None, payload, "default", lambda: heard.append(speech.get()))
     assert heard == ["fr", "la"]
     assert speech.get() == "en"
+
+
+def test_all_attributes_of_a_payload_to_be_shown() -> None:
+    payload = {
+        "class": "J",
+        "cattr": dump({"tenant": "acme", "list": [{"a": 1}]}),
+        "cattr_1": {"zone": "UTC", "_aj_symbol_keys": []},
+        "cattr_2": [*dump({"good": 1}), ["bad", {"_aj_globalid": "gid://app/User/1"}]],
+        "cattr_3": "nonsense",
+    }
+    assert attributes(payload) == {"tenant": "acme", "list": [{"a": 1}], "zone": "UTC", "good": 1}

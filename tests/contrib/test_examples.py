@@ -1,4 +1,4 @@
-"""The examples of docs/transactions.md and docs/context.md run and print what they are there to show."""
+"""The examples of docs/{transactions,context,logging}.md run and print what they are there to show."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PRINTED = {
     "transactions/after_commit.py": "before the commit: 0\nafter the commit: 1\nafter a rollback: 1\n",
     "transactions/outbox.py": "in Redis before the relay: 0\nrelayed: 1\nin Redis after it: 1\n",
+    "logging/sentry_events.py": (
+        "the card was refused, of ChargeJob in default\nthe customer is known: ada\n"
+    ),
     "context/tenant.py": "the job sees the tenant acme\nthe job is in the trace of the request: True\n",
 }
 
