@@ -32,6 +32,11 @@ Row = list[Any]
 """Seconds of the runs that succeeded, number of failed runs, number of others in each bucket."""
 
 
+def empty_row() -> Row:
+    """The row of a class that has not run."""
+    return list(_EMPTY)
+
+
 class Count(NamedTuple):
     """What a class ran: `runs` are all, `failed` those of them that raised; `ms` is of the others."""
 
@@ -92,12 +97,16 @@ class Tally:
             name = payload["class"]
         row = rows.get(name)
         if row is None:
-            row = rows[name] = list(_EMPTY)
+            row = rows[name] = empty_row()
         return row
 
     def totals(self) -> dict[str, Row]:
         """All that was counted since the start, by class."""
         return merged(table.copy() for table in list(self._tables))
+
+    def include(self, totals: Mapping[str, Row]) -> None:
+        """Add what other processes have counted."""
+        self._tables.append({name: [*row] for name, row in totals.items()})
 
     # -- for Redis ----------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..attend import Attendant, end_threads, flush_streams, log_booted
 from ..report import Session, complain, describe
 from ..signals import Signals
+from .figures import Teller
 from .line import Line
 
 if TYPE_CHECKING:
@@ -50,11 +51,14 @@ class ChildWorker:
         log_booted(app, runner)
         attendant = Attendant(app.logger, runner, signals, self._reopen)
         line.say(booted=runner.identity, **state(runner))
-        for name, target in (("line", self._obey), ("report", self._report)):
-            threading.Thread(
-                target=target, args=(line, runner, attendant), name=f"sidekiq.{name}", daemon=True
-            ).start()
+        # What ran is of interest only where the supervisor has a page to show it on.
+        say = Teller(app.tally, line).say if app.health_routes else line.say
+        threading.Thread(
+            target=self._obey, args=(line, runner, attendant), name="sidekiq.line", daemon=True
+        ).start()
+        threading.Thread(target=self._report, args=(say, runner), name="sidekiq.report", daemon=True).start()
         attendant.run()
+        say()
         app.close()
         end_threads(app.logger)
         return 0
@@ -74,9 +78,9 @@ class ChildWorker:
             self._app.logger.warning("The supervisor is gone, this process stops")
             attendant.tell("stop")
 
-    def _report(self, line: Line, runner: Runner, attendant: Attendant) -> None:
+    def _report(self, say: Callable[..., bool], runner: Runner) -> None:
         while not runner.wait(REPORT_S):
-            if not line.say(**state(runner)):
+            if not say(**state(runner)):
                 return
 
 

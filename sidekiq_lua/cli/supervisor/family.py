@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...clock import monotonic
+from .figures import Sum
 from .line import Line
 
 BOOTING, UP, RETIRING, STOPPING = "booting", "up", "retiring", "stopping"
@@ -50,6 +51,7 @@ class Family:
         self._run = run
         self._held = [signal.Signals[f"SIG{name}"] for name in held]
         self.children: list[Child] = []
+        self.sum = Sum()
 
     def __iter__(self) -> Iterator[Child]:
         return iter(self.children.copy())
@@ -68,15 +70,18 @@ class Family:
         pid = os.fork()
         if not pid:
             ours.close()
-            for child in self.children:
-                # A sibling must not seem to have a supervisor for as long as this process lives.
-                child.line.close()
+            self.hang_up()
             os._exit(self._run(theirs, number))
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
         theirs.close()
         child = Child(pid, number, ours)
         self.adopt(child)
         return child
+
+    def hang_up(self) -> None:
+        """In a forked process: a sibling must not seem to have a supervisor for as long as this one lives."""
+        for child in self.children:
+            child.line.close()
 
     def bury(self) -> list[tuple[Child, int]]:
         """Those that have died since, with their exit codes; negative is a signal."""
@@ -101,6 +106,8 @@ class Family:
         for word in child.line.hear():
             child.heard_at = monotonic()
             child.failure = word.get("failed", child.failure)
+            if "ran" in word:
+                self.sum.add(word.pop("ran"))
             if "busy" in word:
                 child.report = word
             yield word

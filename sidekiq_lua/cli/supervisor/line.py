@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ class Line:
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._heard = b""
+        self._lock = threading.Lock()
         self.closed = False
 
     @classmethod
@@ -46,8 +48,10 @@ class Line:
 
     def say(self, **fields: Any) -> bool:
         """Send one object; False if nobody hears it any more, or does not listen."""
+        text = json.dumps(fields, separators=(",", ":")).encode() + b"\n"
         try:
-            self._socket.sendall(json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+            with self._lock:
+                self._socket.sendall(text)
         except OSError:
             return False
         return True

@@ -7,10 +7,12 @@ import select
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ...clock import monotonic
 from ...errors import ConfigurationError
+from .errands import Errands, Page
 
 Answer = tuple[int, Mapping[str, Any]]
 """HTTP status, and what the body's JSON holds."""
@@ -37,13 +39,16 @@ class _Visit:
 class Probe:
     """Answers GET and HEAD for the paths of `routes` on HOST:PORT, whenever `serve` is called.
 
-    Raises ConfigurationError where nothing can listen there. `fd`: a socket that listens already.
+    Raises ConfigurationError where nothing can listen there. `errands` answers for paths of its own. `fd`: a
+    socket that listens already.
     """
 
     def __init__(
-        self, address: str, routes: Mapping[str, Callable[[], Answer]], fd: int | None = None
-    ) -> None:
+        self, address: str, routes: Mapping[str, Callable[[], Answer]], errands: Errands,
+        fd: int | None = None,
+    ) -> None:  # fmt: skip
         self._routes = routes
+        self._errands = errands
         self._visits: dict[int, _Visit] = {}
         host, _, port = address.rpartition(":")
         host = host.strip("[]") or "127.0.0.1"
@@ -103,30 +108,38 @@ class Probe:
         visit.heard += more
         if b"\r\n\r\n" not in visit.heard and b"\n\n" not in visit.heard:
             return not more or len(visit.heard) > _LONGEST_HEAD
+        method, _, rest = visit.heard.partition(b"\n")[0].decode("latin-1").strip().partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        write = partial(_http, with_body=method != "HEAD")
+        fields: Mapping[str, Any]
+        if method not in ("GET", "HEAD"):
+            status, fields = 405, {"status": "only GET and HEAD are answered"}
+        elif path in self._routes:
+            status, fields = self._routes[path]()
+        elif path not in self._errands.routes:
+            status, fields = (
+                404,
+                {"status": "not found", "paths": sorted({*self._routes, *self._errands.routes})},
+            )
+        elif self._errands.go(path, visit.socket, write):
+            return True
+        else:
+            status, fields = 503, {"status": "too many ask at once"}
         try:
-            visit.socket.sendall(self._reply(visit.heard))
+            visit.socket.sendall(write((status, "application/json", json.dumps(fields).encode() + b"\n")))
             visit.socket.shutdown(socket.SHUT_WR)
         except OSError:
             return True  # who asked has gone
         return True
 
-    def _reply(self, request: bytes) -> bytes:
-        method, _, rest = request.partition(b"\n")[0].decode("latin-1").strip().partition(" ")
-        path = rest.partition(" ")[0].partition("?")[0]
-        fields: dict[str, Any]
-        if method not in ("GET", "HEAD"):
-            status, fields = 405, {"status": "only GET and HEAD are answered"}
-        elif path in self._routes:
-            status, answer = self._routes[path]()
-            fields = dict(answer)
-        else:
-            status, fields = 404, {"status": "not found", "paths": sorted(self._routes)}
-        body = json.dumps(fields).encode() + b"\n"
-        head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
-        ).encode()
-        return head if method == "HEAD" else head + body
+
+def _http(page: Page, with_body: bool) -> bytes:
+    status, kind, body = page
+    head = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+    ).encode()
+    return head + body if with_body else head
 
 
 def wait_for(filenos: list[int], seconds: float) -> set[int]:

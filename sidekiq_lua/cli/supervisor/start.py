@@ -12,6 +12,7 @@ from ..notify import Notifier
 from ..signals import Signals
 from . import health
 from .child import ChildWorker
+from .errands import Errands
 from .line import Line
 from .plan import Plan
 from .probe import Probe
@@ -40,16 +41,26 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
     worker = ChildWorker(app, session, service.reopen)
     supervisor: Supervisor
 
-    def run_child(line: Line, number: int) -> int:
+    def leave() -> None:
+        """In a forked process: let go of what is the supervisor's."""
         if service.pidfile:
             service.pidfile.let_go()
         if supervisor.probe:
             supervisor.probe.close()
         signals.close()
+
+    def run_child(line: Line, number: int) -> int:
+        leave()
         return worker.run(line, number)
+
+    def leave_on_errand() -> None:
+        supervisor.family.hang_up()
+        leave()
+        app.tally.include(supervisor.family.sum.totals)
 
     def upgrade_to() -> None:
         probe = supervisor.probe
+        errands.end()
         try:
             upgrade.go(
                 supervisor.family, service.pidfile.fd if service.pidfile else None,
@@ -62,6 +73,7 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
     address = app.config.health or ""
     # Each process would try to listen there.
     app.config.update({"health": None})
+    errands = Errands(app.health_routes, leave_on_errand, log, HEARD)
     probe = None
     if address:
         fd = left.probe if left and left.address == address else None
@@ -71,9 +83,10 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
                 "/livez": lambda: health.live(supervisor.family),
                 "/readyz": lambda: health.ready(supervisor.family, plan.processes),
             },
+            errands,
             fd,
         )
-        log.info("Health: %s/livez /readyz", probe.url)
+        log.info("Health: %s%s", probe.url, " ".join(["/livez", "/readyz", *sorted(app.health_routes)]))
     supervisor = Supervisor(
         plan, log, signals, notifier, probe, run_child, service.booted, service.reopen, upgrade, upgrade_to
     )
