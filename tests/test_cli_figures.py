@@ -126,13 +126,16 @@ def test_one_scrape_has_the_figures_of_all_and_no_run_is_counted_twice(
 def test_what_a_process_ran_just_before_its_orderly_end_counts(
     start: Callable[..., Running], redis: Any
 ) -> None:
-    running = start("--processes", "1", "--max-jobs", "5")
+    running = start("--processes", "1")
     url = url_of(running)
-    for _ in range(10):
-        push(redis, "Who")
-    wait_until(lambda: redis.llen("notes") == 10, 20)
-    wait_until(lambda: "finishes its jobs and ends" in running.output, 20)
-    wait_until(lambda: scrape(url).get("sidekiq_job_runs_total Who success") == 10, 20)
+    push(redis, "Gate", 60)
+    wait_until(lambda: redis.llen("notes") == 1)
+    (identity,) = redis.smembers("processes")
+    os.kill(int(identity.split(b":")[1]), signal.SIGTERM)
+    running.wait_for("Pausing to allow jobs to finish")
+    redis.rpush("gate", 1)
+    wait_until(lambda: running.output.count("Booted") == 2, 20)
+    assert scrape(url)["sidekiq_job_runs_total Gate success"] == 1
     running.signal("TERM")
     assert running.end() == 0
 
