@@ -24,7 +24,7 @@ WEB = f"""
 import os, time
 from sidekiq_lua import Job, sidekiq
 
-sidekiq.preset(dict({QUICK}, timeout=1))
+sidekiq.preset(dict({QUICK}, timeout=0.3))
 
 @sidekiq.configure_embed
 def worker(config):
@@ -111,6 +111,7 @@ def test_a_server_that_ends_puts_back_what_does_not_end_in_time(
     assert redis.exists("retry", "stat:processed") == 0
 
 
+@pytest.mark.slow  # one server more; the fork itself is tested in tests/worker/test_embedded.py
 def test_under_preload_a_worker_that_starts_too_early_stays_where_it_is_and_says_so(
     cli: CommandLine, serve: Serve, redis: Any
 ) -> None:
@@ -126,6 +127,7 @@ def test_under_preload_a_worker_that_starts_too_early_stays_where_it_is_and_says
     assert redis.smembers("processes") == set()
 
 
+@pytest.mark.slow  # one server more; the fork itself is tested in tests/worker/test_embedded.py
 def test_under_preload_with_the_hooks_each_process_has_its_own(
     cli: CommandLine, serve: Serve, redis: Any
 ) -> None:
