@@ -23,15 +23,15 @@ from .job import JobBase, P
 from .outbox import Outbox
 from .payload import Codec, Stamp
 from .registry import Registry
-from .reporting import handle_exception, logger_of
+from .reporting import Reporting
 from .store import AsyncTransport, Endpoint, Keys, Store, Transport
-from .tally import Tally
+from .tally import Row, Tally, merged
 
 J = TypeVar("J", bound=type[JobBase[Any]])
 Block = Callable[[Config], Any]
 
 
-class App:
+class App(Reporting):
     """What a client needs of an instance; :class:`sidekiq_lua.Sidekiq` adds the worker."""
 
     pool: str | None = None
@@ -133,21 +133,6 @@ class App:
         """Decorator: `block(config)` runs once, before first use, in a process that only enqueues."""
         self._blocks["client"].append(block)
         return block
-
-    @property
-    def logger(self) -> logging.Logger:
-        """The setting `logger`, or a SidekiqLogger on standard output."""
-        return logger_of(self.config)
-
-    def handle_exception(
-        self, error: BaseException, context: Mapping[str, Any], *, is_logged: bool = False
-    ) -> None:
-        """Tell every error handler, as Ruby's `handle_exception`; what they raise is logged.
-
-        `context` says in `context` what failed, and has the `job` if there is one. `is_logged`: without
-        `log_error`.
-        """
-        handle_exception(self.config, error, context, is_logged=is_logged)
 
     # -- job classes --------------------------------------------------------------------
 
@@ -317,10 +302,9 @@ class App:
         pool = self.via.get() or self.home.get()
         return self.shard(pool) if pool else self
 
-    @property
-    def tallies(self) -> list[Tally]:
-        """What this process ran, for each server of its own."""
-        return [self.tally, *(shard.tally for shard in self._shards.values())]
+    def totals(self) -> dict[str, Row]:
+        """What this process ran, on all servers, by class."""
+        return merged(one.tally.totals() for one in (self, *self._shards.values()))
 
     # -- clients ------------------------------------------------------------------------
 

@@ -47,3 +47,27 @@ def handle_exception(
             handler(error, context, config)
         except Exception:
             logger_of(config).exception("an error handler failed: %r", handler)
+
+
+class Reporting:
+    """What an instance logs and reports, by its settings."""
+
+    @property
+    def config(self) -> Any:
+        """Its settings."""
+        raise NotImplementedError
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The setting `logger`, or a SidekiqLogger on standard output."""
+        return logger_of(self.config)
+
+    def handle_exception(
+        self, error: BaseException, context: Mapping[str, Any], *, is_logged: bool = False
+    ) -> None:
+        """Tell every error handler, as Ruby's `handle_exception`; what they raise is logged.
+
+        `context` says in `context` what failed, and has the `job` if there is one. `is_logged`: without
+        `log_error`.
+        """
+        handle_exception(self.config, error, context, is_logged=is_logged)

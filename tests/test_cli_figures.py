@@ -173,7 +173,7 @@ def test_sums_of_what_is_new() -> None:
             return not self.deaf
 
     tally, line, total = Tally(), Line(), Sum()
-    teller = Teller(tally, line)  # type: ignore[arg-type]
+    teller = Teller(tally.totals, line)  # type: ignore[arg-type]
     assert teller.say(busy=1)
     assert line.heard == [{"busy": 1}]
     tally.succeeded({"class": "A"}, 0.025)

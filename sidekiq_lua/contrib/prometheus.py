@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..api.pages import process_infos
 from ..api.stats import Stats
 from ..errors import ConfigurationError, RedisError
-from ..tally import BOUNDS_MS, merged
+from ..tally import BOUNDS_MS
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -68,8 +68,7 @@ class SidekiqCollector(Collector):
         seconds = HistogramMetricFamily(
             "sidekiq_job_seconds", "How long runs that succeeded took in this process.", labels=["class"]
         )
-        totals = merged(tally.totals() for tally in self._app.tallies)
-        for name, (elapsed_s, failed, *buckets) in sorted(totals.items()):
+        for name, (elapsed_s, failed, *buckets) in sorted(self._app.totals().items()):
             done = sum(buckets)
             runs.add_metric([name, "success"], done)
             runs.add_metric([name, "failure"], failed)

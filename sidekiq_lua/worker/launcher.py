@@ -138,9 +138,8 @@ class Launcher:
     def _event(self, event: str) -> None:
         """Something has happened on the first server."""
         self.events.fire(event)
-        if event == "beat":
-            if not self._embedded:
-                set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
+        if event == "beat" and not self._embedded:
+            set_title(self._app.config.tag or "", self.busy, self.concurrency, self._quiet)
 
     def _other_event(self, event: str) -> None:
         """The same on another: handlers of `beat` are called at the beats of one server."""

@@ -52,7 +52,7 @@ class ChildWorker:
         attendant = Attendant(app.logger, runner, signals, self._reopen)
         line.say(booted=runner.identity, **state(runner))
         # What ran is of interest only where the supervisor has a page to show it on.
-        say = Teller(app.tally, line).say if app.health_routes else line.say
+        say = Teller(app.totals, line).say if app.health_routes else line.say
         threading.Thread(
             target=self._obey, args=(line, runner, attendant), name="sidekiq.line", daemon=True
         ).start()

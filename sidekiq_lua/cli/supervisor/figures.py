@@ -6,13 +6,14 @@ Each of them says what is new since it last said something; see Tally for the ro
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...tally import empty_row
 from .line import Line
 
 if TYPE_CHECKING:
-    from ...tally import Row, Tally
+    from ...tally import Row
 
 Ran = dict[str, list[Any]]
 """For each class what is new: seconds, failed runs, then pairs of a bucket and its runs."""
@@ -36,8 +37,8 @@ class Sum:
 class Teller:
     """A process's side."""
 
-    def __init__(self, tally: Tally, line: Line) -> None:
-        self._tally = tally
+    def __init__(self, totals: Callable[[], dict[str, Row]], line: Line) -> None:
+        self._totals = totals
         self._line = line
         self._told: dict[str, Row] = {}
         self._lock = threading.Lock()
@@ -45,7 +46,7 @@ class Teller:
     def say(self, **more: Any) -> bool:
         """Say what is new, and more; False if nobody hears it any more."""
         with self._lock:
-            totals = self._tally.totals()
+            totals = self._totals()
             ran = {name: new for name, row in totals.items() if (new := self._new(name, row))}
             if not self._line.say(**more, **({"ran": ran} if ran else {})):
                 return False
