@@ -9,7 +9,7 @@
 --                     middleware stopped the job, forget it), the entry exactly as it was read, the
 --                     payload to push in its stead
 -- RETURNS   per entry: 1 moved or forgotten, 0 gone or not due, -1 its queue is not a list
--- BOUND     100 entries, 500 KB and ten more, as `due` reads them
+-- BOUND     200 entries, 500 KB and ten more, as `due` reads them
 -- REPLAY    same
 -- ROLES     worker, scheduler
 -- INVARIANT an entry is in `entries` or in its queue, and one of many pollers moves it
@@ -17,18 +17,41 @@
 local entries, queues = KEYS[1], KEYS[2]
 local now = ARGV[1]
 
--- include lib/in_stead.lua
-
-redis.call("SCARD", queues)
 local lists = #KEYS - 2
-local moved, known = {}, {}
+local asked, moved, gone = {}, {}, {}
 for i = 2 + lists, #ARGV, 3 do
-  local list, entry, state = tonumber(ARGV[i]), ARGV[i + 1], 0
-  local score = redis.call("ZSCORE", entries, entry)
-  if score and tonumber(score) <= tonumber(now) then
-    local name, queue = ARGV[1 + list], list > 0 and KEYS[2 + list]
-    state = in_stead(entries, entry, queues, known, name, queue, ARGV[i + 2])
+  asked[#asked + 1] = ARGV[i + 1]
+end
+if #asked == 0 then
+  return moved
+end
+local scores = redis.call("ZMSCORE", entries, unpack(asked, 1))
+redis.call("SCARD", queues)
+local payloads, places, seen = {}, {}, {}
+for n, entry in ipairs(asked) do
+  local list = tonumber(ARGV[3 * n - 1 + lists])
+  local due = scores[n] and tonumber(scores[n]) <= tonumber(now) and not seen[entry]
+  seen[entry] = true
+  moved[n] = due and 1 or 0
+  if due and list == 0 then
+    gone[#gone + 1] = entry
+  elseif due then
+    payloads[list], places[list] = payloads[list] or {}, places[list] or {}
+    payloads[list][#payloads[list] + 1] = ARGV[3 * n + 1 + lists]
+    places[list][#places[list] + 1] = n
   end
-  moved[#moved + 1] = state
+end
+for list = 1, lists do
+  if payloads[list] then
+    redis.call("SADD", queues, ARGV[1 + list])
+    local refused = type(redis.pcall("LPUSH", KEYS[2 + list], unpack(payloads[list], 1))) == "table"
+    for _, n in ipairs(places[list]) do
+      moved[n] = refused and -1 or 1
+      gone[#gone + 1] = not refused and asked[n] or nil
+    end
+  end
+end
+if #gone > 0 then
+  redis.call("ZREM", entries, unpack(gone, 1))
 end
 return moved

@@ -19,7 +19,7 @@ MAX_LINES = 60
 READS = {
     *("BITFIELD_RO", "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSCAN", "LINDEX"),
     *("LLEN", "LPOS", "LRANGE", "SCARD", "SISMEMBER", "SMEMBERS", "SSCAN", "STRLEN", "TYPE", "ZCARD"),
-    *("ZCOUNT", "ZRANGE", "ZRANK", "ZSCORE"),
+    *("ZCOUNT", "ZRANGE", "ZRANK", "ZSCORE", "ZMSCORE"),
 }
 WRITES = {
     *("BITFIELD", "DEL", "EXPIRE", "HDEL", "HINCRBY", "HSET", "HSETNX", "INCRBY", "LMOVE", "LPUSH", "LREM"),
@@ -73,6 +73,7 @@ TAILS: Mapping[str, str] = {
     "job_metrics": "three words for each of 26 counters, which the client writes out",
     "leave": "a key for each queue of one owner",
     "preflight": "the words of a command that it writes out itself",
+    "promote": "at most 200 entries, as the client reads them",
     "read_profile": "the names of a few fields, which the client writes out",
     "schedule": "two arguments for each of at most 100 entries; the client cuts larger pushes",
     "schedule_once": "two arguments for each of at most 100 entries; the client cuts larger pushes",

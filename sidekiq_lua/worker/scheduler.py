@@ -17,11 +17,10 @@ from .failure import ErrorReporter
 if TYPE_CHECKING:
     from ..app import App
 
-BATCH = 100
+BATCH = 200
 _FEW_PROCESSES = 10
 _INITIAL_WAIT_S = 10.0
 _BEATEN_S = 0.05
-_COMPLETE = ("jid", "retry", "queue", "created_at")
 
 
 class Scheduler(Actor):
@@ -75,8 +74,9 @@ class Scheduler(Actor):
         """
         app, now = self._app, self._app.clock.now()
         more = self._beaten = False
+        tail = b',"enqueued_at":%b}' % app.stamp.text()
         for name, entries in self._transport.run(app.store.entries.due(now, BATCH, skips)).items():
-            promotions = [made for entry in entries if (made := self._prepare(entry)) is not None]
+            promotions = [made for entry in entries if (made := self._prepare(entry, tail)) is not None]
             states = []
             if promotions:
                 states = self._transport.run(app.store.entries.promote(name, promotions, now))
@@ -91,7 +91,7 @@ class Scheduler(Actor):
             more = more or len(entries) == BATCH or sum(map(len, entries)) >= DUE_BYTES
         return more
 
-    def _prepare(self, entry: bytes) -> Promotion | None:
+    def _prepare(self, entry: bytes, tail: bytes) -> Promotion | None:
         """What to push for a due entry; None if it has to stay because middleware failed on it."""
         app = self._app
         try:
@@ -100,7 +100,7 @@ class Scheduler(Actor):
             # The worker puts it in the dead set, as it is, and tells the error handlers.
             return Promotion(entry, DEFAULTS["queue"], entry)
         if self._is_whole(found, entry):
-            return Promotion(entry, queue, b'%b,"enqueued_at":%b}' % (entry[:-1], app.stamp.text()))
+            return Promotion(entry, queue, entry[:-1] + tail)
         payload = filled(app, found, queue)
         try:
             return Promotion(entry, *to_push(app, entry, payload))
@@ -112,11 +112,14 @@ class Scheduler(Actor):
 
     def _is_whole(self, payload: Payload, entry: bytes) -> bool:
         """Whether a job lacks nothing but the time: most do, and then its text need not be written anew."""
-        config = self._app.config
-        return (
+        config, get = self._app.config, payload.get
+        return bool(
             not config.client_middleware
             and config.dump_json is None
-            and all(payload.get(name) not in (None, "") for name in _COMPLETE)
+            and get("jid")
+            and get("queue")
+            and get("created_at")
+            and get("retry") not in (None, "")
             and "enqueued_at" not in payload
             and "at" not in payload
             and entry[-1:] == b"}"

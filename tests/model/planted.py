@@ -83,8 +83,10 @@ BUGS = [
     Bug("an innocent job's crashes are counted", "recover.lua", 'ARGV[i + 1] == "1"', "true"),
     Bug("an owner that holds jobs is forgotten", "forget.lua", "unpack(KEYS, 3)", "process"),
     Bug("an owner that holds jobs leaves", "leave.lua", "if held == 0 then", "if true then"),
-    Bug("an entry is promoted before it is due", "promote.lua", "tonumber(score) <= tonumber(now)", "true"),
-    Bug("a promoted entry stays", "lib/in_stead.lua", 'redis.call("ZREM", entries, entry)\n', ""),
+    Bug(
+        "an entry is promoted before it is due", "promote.lua", "tonumber(scores[n]) <= tonumber(now)", "true"
+    ),
+    Bug("a promoted entry stays", "promote.lua", "if #gone > 0", "if false"),
     Bug("the dead set keeps one too many", "lib/trim_dead.lua", "limit + 1", "limit"),
     Bug("the dead set keeps the old", "lib/trim_dead.lua", "old > 0", "old > 1000"),
     Bug(

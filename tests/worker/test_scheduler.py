@@ -161,13 +161,13 @@ def test_a_job_that_lacks_nothing_keeps_its_text(app, scheduler, redis):
 def test_who_is_beaten_to_the_entries_waits_a_little(app, scheduler, redis, monkeypatch):
     """Another poller moves them between the reading and the moving."""
     redis.zadd(
-        "schedule", {json.dumps({"class": "EchoJob", "args": [], "jid": str(n)}): 1 for n in range(250)}
+        "schedule", {json.dumps({"class": "EchoJob", "args": [], "jid": str(n)}): 1 for n in range(350)}
     )
     prepare = scheduler._prepare
 
-    def beaten(entry):
+    def beaten(entry, tail):
         redis.zrem("schedule", entry)
-        return prepare(entry)
+        return prepare(entry, tail)
 
     monkeypatch.setattr(scheduler, "_prepare", beaten)
     assert scheduler.step() < 0.1
