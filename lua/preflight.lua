@@ -40,8 +40,8 @@ local function need(kind, key, ...)
 end
 
 need("set", queues, {"SADD", "q"}, {"SCARD"})
-need("zset", schedule, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
-need("zset", retry, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZSCORE", "m"})
+need("zset", schedule, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZMSCORE", "m"})
+need("zset", retry, {"ZADD", "1", "m"}, {"ZREM", "m"}, {"ZRANGE", "0", "1"}, {"ZMSCORE", "m"})
 need("zset", dead, {"ZADD", "1", "m"}, {"ZCARD"}, {"ZCOUNT", "0", "1"}, {"ZREMRANGEBYRANK", "0", "1"})
 need("set", processes, {"SADD", "m"}, {"SREM", "m"}, {"SCARD"}, {"SSCAN", "0"})
 need("hash", owners, {"HSET", "f", "v"}, {"HDEL", "f"}, {"HEXISTS", "f"}, {"HGET", "f"}, {"HMGET", "f"}, {"HSCAN", "0"})

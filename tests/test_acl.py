@@ -117,7 +117,7 @@ def test_a_role_may_run_its_scripts(redis: redis_py.Redis, login: Login, role: s
     ("role", "may"),
     [
         ("enqueuer", []),
-        ("scheduler", ["delete_entries", "delete_entry"]),
+        ("scheduler", []),
         ("dashboard", []),
     ],
 )
@@ -301,7 +301,7 @@ def test_the_line() -> None:
     assert line == (
         "ACL SETUSER sidekiq-scheduler reset on >PASSWORD %RW~queue:* %RW~queues %RW~retry %RW~schedule "
         "+@connection -@dangerous +script|exists +script|load "
-        "+llen +lpush +sadd +scard +zrange +zrem +zscore (~* +eval +eval_ro +evalsha +evalsha_ro)\n"
+        "+exists +llen +lpush +sadd +scard +zmscore +zrange +zrem (~* +eval +eval_ro +evalsha +evalsha_ro)\n"
     )
 
 

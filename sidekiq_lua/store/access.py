@@ -83,6 +83,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "bury_entries.entries": ("schedule", "retry"),
     "bury_entry.entries": ("schedule", "retry"),
     "due.sets": ("schedule", "retry"),
+    "beat.paused": ("paused_classes",),
     "hold.paused": ("paused_classes",),
     "mark_deploy.lock": ("deploy_lock",),
     "pause_class.paused": ("paused_classes",),

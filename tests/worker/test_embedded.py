@@ -103,10 +103,7 @@ def test_pools_made_before_have_room_for_both(app: Sidekiq, embed: Any) -> None:
     embed(lambda config: config.update({"concurrency": 4})).run()
     assert app.transport() is before
     assert before.size == 24
-    taken = [before._slots.acquire(blocking=False) for _ in range(18)]
-    for _ in filter(None, taken):
-        before._slots.release()
-    assert all(taken)
+    assert before._slots.qsize() >= 18  # the worker uses some of the 24
 
 
 def test_twice_is_an_error_and_again_after_a_stop_is_not(embed: Any) -> None:
