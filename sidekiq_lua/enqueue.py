@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError, InvalidJob, UnserializableArguments
 from .job import JobBase
-from .payload import DEFAULTS, Payload, is_number, new_jid, normalize, shorten, validate
+from .payload import DEFAULTS, Payload, is_number, new_jids, normalize, shorten, validate
 from .store.calls import Call
 from .strict import unsafe
 
@@ -86,11 +86,13 @@ class Enqueuer:
             raise InvalidJob(f"{name}: batch_size must be a number of jobs, not {size!r}")
         for first in range(0, len(rows), size):
             payloads: list[Payload | None] = []
-            for position in range(first, min(first + size, len(rows))):
+            last = min(first + size, len(rows))
+            jids = [options["jid"]] if options.get("jid") else new_jids(last - first)
+            for position in range(first, last):
                 row = rows[position]
                 if not isinstance(row, list | tuple):
                     raise InvalidJob(f"{name}: bulk args must be a list of lists, not {shorten(row)}")
-                copy = {**normed, "args": list(row), "jid": options.get("jid") or new_jid()}
+                copy = {**normed, "args": list(row), "jid": jids[position - first]}
                 if times and times[position] is not None:
                     copy["at"] = times[position]
                 payloads.append(self._finish(kind, copy, pool))

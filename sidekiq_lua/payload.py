@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import ujson
@@ -27,7 +28,13 @@ _RETRY_FOR_LIMIT_S = 1_000_000_000
 
 def new_jid() -> str:
     """A job id: 24 hexadecimal digits from 12 random bytes."""
-    return secrets.token_hex(12)
+    return os.urandom(12).hex()
+
+
+def new_jids(n: int) -> list[str]:
+    """So many, by one system call."""
+    digits = os.urandom(12 * n).hex()
+    return [digits[at : at + 24] for at in range(0, 24 * n, 24)]
 
 
 class Codec:
@@ -110,8 +117,7 @@ class Codec:
             raise UnparsablePayload(problem) from error
 
 
-def _dump(payload: Any) -> str:
-    return ujson.dumps(payload, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False)
+_dump = partial(ujson.dumps, ensure_ascii=False, escape_forward_slashes=False, allow_nan=False)
 
 
 class Stamp:
