@@ -34,6 +34,7 @@ class EventLoop:
         self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix=f"sidekiq.{name}/settler")
         self._lock = threading.Lock()
         self._scheduled = False
+        self._poked = False
 
     def submit(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
         """Start a job; from any thread. The loop is made for the first one."""
@@ -79,6 +80,13 @@ class EventLoop:
                 settle()
             else:
                 await settled
+        if not self._poked:
+            # Later in this round: what others end in it goes with the same call.
+            self._poked = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._poked = False
         self._poke()
 
     def cancel(self) -> None:
