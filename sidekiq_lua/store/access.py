@@ -23,8 +23,8 @@ PLAIN: Mapping[str, tuple[str, ...]] = {
 """What a role sends beside scripts; its names are the roles."""
 
 PLAIN_KEYS: Mapping[str, Mapping[str, Access]] = {
-    "dashboard": {"scripts": "r"},
-    "admin": {"scripts": "r"},
+    "dashboard": {"scripts": "r", "script_counts": "r"},
+    "admin": {"scripts": "r", "script_counts": "r"},
 }
 """On which keys, beside those of its scripts."""
 
@@ -34,6 +34,7 @@ CONNECTION = ("+@connection", "-@dangerous", "+script|exists", "+script|load")
 CALLS = ("+eval", "+eval_ro", "+evalsha", "+evalsha_ro")
 
 PLACES: Mapping[str, tuple[str, ...]] = {
+    "counts": ("script_counts",),
     "crashes": ("crashes",),
     "dead": ("dead",),
     "done": ("flushed",),
@@ -80,10 +81,10 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "work": ("work",),
     # Where a name means one thing in one script and another in the next.
     "alive.processes": ("process",),
+    "beat.paused": ("paused_classes",),
     "bury_entries.entries": ("schedule", "retry"),
     "bury_entry.entries": ("schedule", "retry"),
     "due.sets": ("schedule", "retry"),
-    "beat.paused": ("paused_classes",),
     "hold.paused": ("paused_classes",),
     "mark_deploy.lock": ("deploy_lock",),
     "pause_class.paused": ("paused_classes",),
