@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import as_roles
 import pytest
 import redis as redis_py
 from servers import Server
@@ -29,6 +30,8 @@ def server() -> Iterator[Server]:
     Leave its configuration alone; a test that changes some takes `make_server`.
     """
     with Server(os.environ.get("SIDEKIQ_LUA_TEST_SERVER") or None) as shared:
+        if as_roles.ON:
+            as_roles.make_users(shared)
         yield shared
 
 
@@ -40,10 +43,19 @@ def redis(server: Server) -> Iterator[redis_py.Redis]:
         yield client
 
 
+WORKERS = {"store": "short-worker", "worker": "worker", "journeys": "worker"}
+"""As whom the code under test of a folder logs in, in a run as roles."""
+
+
 @pytest.fixture
-def url(server: Server, redis: redis_py.Redis) -> str:
+def url(server: Server, redis: redis_py.Redis, request: pytest.FixtureRequest) -> Iterator[str]:
     """The shared server's URL, emptied just before."""
-    return server.url
+    if not (as_roles.ON and request.path.parent.name in WORKERS):
+        yield server.url
+        return
+    as_roles.denied(redis)
+    yield as_roles.login(server.url, WORKERS[request.path.parent.name])
+    assert as_roles.denied(redis) == []
 
 
 @pytest.fixture
