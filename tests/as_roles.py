@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis as redis_py
-from servers import Server
 
 from sidekiq_lua.store import Endpoint, Transport, access
 from sidekiq_lua.store.calls import Call, Wait
@@ -26,19 +25,21 @@ _SHORT = {"[0-9a-f]" * 24: "[0-9]*", "[0-9a-f]" * 12: "[a-z]*"}
 """Tests of single scripts have short identities and jids; tests/test_acl.py has the real patterns."""
 
 
-def make_users(server: Server) -> None:
-    """`worker` and so on; and `short-worker`, for tests whose identities are short."""
-    with server.client() as client:
-        for role in access.PLAIN:
-            line = access.grant(role).line(role, f">{_PASSWORD}")
-            client.execute_command(*line.split())
-            for whole, short in _SHORT.items():
-                line = line.replace(whole, short)
-            client.execute_command(*line.replace(f" {role} ", f" short-{role} ", 1).split())
+@cache
+def users() -> list[str]:
+    """`worker` and so on, and `short-worker` for tests whose identities are short, as a server's settings."""
+    found = []
+    for role in access.PLAIN:
+        line = access.grant(role).line(role, f">{_PASSWORD}").removeprefix("ACL SETUSER ")
+        found.append(f"user {line}")
+        for whole, short in _SHORT.items():
+            line = line.replace(whole, short)
+        found.append(f"user short-{line}")
+    return found
 
 
 def login(url: str, user: str) -> str:
-    """The URL of the shared server with this user in it."""
+    """The URL of a server with this user in it."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{user}:{_PASSWORD}@{parts.netloc}").geturl()
 
@@ -68,13 +69,16 @@ def roles(script: str) -> tuple[str, ...]:
 class RoleTransport(Transport):
     """One transport for each role behind the face of one."""
 
-    def __init__(self, url: str, user: str = "{}") -> None:
+    def __init__(self, url: str, user: str = "{}", first: Sequence[str] = ()) -> None:
+        """`first`: roles that go before all others where they may call a script at all."""
         super().__init__(Endpoint(url))
+        self._first = first
         self._own = {role: Transport(Endpoint(login(url, user.format(role)))) for role in access.PLAIN}
         self._turns = defaultdict[str, Any](lambda: None)
 
     def _next(self, script: str) -> Transport:
-        turns = self._turns[script] = self._turns[script] or cycle(roles(script))
+        preferred = [role for role in roles(script) if role in self._first]
+        turns = self._turns[script] = self._turns[script] or cycle(preferred or roles(script))
         return self._own[next(turns)]
 
     def run(self, call: Call[Any]) -> Any:

@@ -30,8 +30,6 @@ def server() -> Iterator[Server]:
     Leave its configuration alone; a test that changes some takes `make_server`.
     """
     with Server(os.environ.get("SIDEKIQ_LUA_TEST_SERVER") or None) as shared:
-        if as_roles.ON:
-            as_roles.make_users(shared)
         yield shared
 
 

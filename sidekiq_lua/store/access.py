@@ -69,7 +69,6 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "running": ("running",),
     "schedule": ("schedule",),
     "scripts": ("scripts",),
-    "set": ("queues", "processes", "paused"),
     "sets": ("schedule", "retry", "dead"),
     "signals": ("signals",),
     "state": ("iteration",),
@@ -85,7 +84,10 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "bury_entries.entries": ("schedule", "retry"),
     "bury_entry.entries": ("schedule", "retry"),
     "due.sets": ("schedule", "retry"),
+    "delete_job.queue": ("queue", "held"),
+    "held.running": ("running", "held"),
     "hold.paused": ("paused_classes",),
+    "members.set": ("queues", "processes", "paused", "relayed"),
     "mark_deploy.lock": ("deploy_lock",),
     "pause_class.paused": ("paused_classes",),
     "paused_classes.paused": ("paused_classes",),
@@ -99,6 +101,9 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "read_profile.hashes": ("profile",),
     "release.lists": ("queue",),
     "resume_class.paused": ("paused_classes",),
+    "is_member.set": ("queues", "processes", "paused"),
+    # Where a role's code has other keys for it: people add to all three sets, everybody else to one.
+    "admin/schedule.schedule": ("schedule", "retry", "dead"),
 }
 """The keys that a parameter of KEYS stands for, by their names in store/keys.py."""
 
@@ -138,11 +143,11 @@ def grant(role: str, prefix: str = "") -> Grant:
     """
     names = patterns(prefix)
     mine = [contract for contract in contracts().values() if _calls(role, contract)]
-    apart = [_selector(contract, names) for contract in mine] if role == "enqueuer" else []
+    apart = [_selector(role, contract, names) for contract in mine] if role == "enqueuer" else []
     keys = {names[place]: access for place, access in PLAIN_KEYS.get(role, {}).items()}
     for contract in mine:
         for key in contract.keys:
-            for place in places(contract.name, key.name):
+            for place in places(contract.name, key.name, role):
                 if key.access == "rw" or names[place] not in keys:
                     keys[names[place]] = key.access
     inner = {word.lower() for contract in mine for word in commands(contract.name)}
@@ -156,8 +161,10 @@ def grant(role: str, prefix: str = "") -> Grant:
     )
 
 
-def _selector(contract: Contract, names: Mapping[str, str]) -> str:
-    keys = {names[place]: key.access for key in contract.keys for place in places(contract.name, key.name)}
+def _selector(role: str, contract: Contract, names: Mapping[str, str]) -> str:
+    keys = {
+        names[place]: key.access for key in contract.keys for place in places(contract.name, key.name, role)
+    }
     inner = [f"+{command.lower()}" for command in sorted(commands(contract.name))]
     return f"({' '.join([*_keys(keys), *inner])})"
 
@@ -174,9 +181,10 @@ def _calls(role: str, contract: Contract) -> bool:
     return role in contract.roles
 
 
-def places(script: str, parameter: str) -> tuple[str, ...]:
-    """The keys that a parameter of a script stands for."""
-    return PLACES.get(f"{script}.{parameter}") or PLACES[parameter]
+def places(script: str, parameter: str, role: str = "") -> tuple[str, ...]:
+    """The keys that a parameter of a script stands for, where a role calls it."""
+    name = f"{script}.{parameter}"
+    return PLACES.get(f"{role}/{name}") or PLACES.get(name) or PLACES[parameter]
 
 
 def commands(script: str) -> set[str]:

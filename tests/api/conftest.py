@@ -24,7 +24,7 @@ def app(url: str, log: io.StringIO, redis: redis_py.Redis) -> Iterator[Sidekiq]:
     app = Sidekiq(redis=url, logger=SidekiqLogger(log, Formatters.Plain()))
     if as_roles.ON:
         as_roles.denied(redis)
-        app._transports[None] = as_roles.RoleTransport(url, "short-{}")
+        app._transports[None] = as_roles.RoleTransport(url, "short-{}", ("dashboard", "admin"))
     yield app
     app.close()
     if as_roles.ON:
