@@ -48,11 +48,14 @@ WORKERS = {"store": "short-worker", "worker": "worker", "journeys": "worker"}
 @pytest.fixture
 def url(server: Server, redis: redis_py.Redis, request: pytest.FixtureRequest) -> Iterator[str]:
     """The shared server's URL, emptied just before."""
-    if not (as_roles.ON and request.path.parent.name in WORKERS):
+    own = request.node.get_closest_marker("own_keys")
+    if own or not (as_roles.ON and request.path.parent.name in WORKERS):
         yield server.url
         return
     as_roles.denied(redis)
-    yield as_roles.login(server.url, WORKERS[request.path.parent.name])
+    found = as_roles.login(server.url, WORKERS[request.path.parent.name])
+    with as_roles.tests_act_as_admin(found):
+        yield found
     assert as_roles.denied(redis) == []
 
 
