@@ -172,7 +172,8 @@ def test_scripts(cli: CommandLine, redis: redis_py.Redis, push: Callable[..., in
     assert lines[-1] == "All scripts: 1 calls, 0 failed, 1 of scripts that Redis had forgotten"
 
 
-def test_counts_of_scripts(cli: CommandLine, url: str) -> None:
+def test_counts_of_scripts(cli: CommandLine, url: str, redis: redis_py.Redis) -> None:
+    redis.script_flush()
     transport = Transport(Endpoint(url))
     for n in (1, 2):
         news = [News("ack", "calls", 500 * n), News("ack", "failures", 2), News("ack", "fenced", 1)]
@@ -196,6 +197,7 @@ def test_what_else_is_in_the_counts_is_passed_over() -> None:
 
 def test_slowlog(cli: CommandLine, redis: redis_py.Redis, push: Callable[..., int]) -> None:
     assert cli.run("slowlog").returncode == 0
+    push(job(0))  # a server that does not know the script would see two calls of the next one
     before = redis.config_get("slowlog-log-slower-than")
     redis.config_set("slowlog-log-slower-than", 0)
     redis.slowlog_reset()
