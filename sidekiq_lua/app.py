@@ -239,7 +239,7 @@ class App(Reporting):
 
     def async_transport(self, pool: str | None = None) -> AsyncTransport:
         """New connections to a pool, for one event loop."""
-        return AsyncTransport(self.endpoint(pool), *self.pool_limits(pool))
+        return AsyncTransport(self.endpoint(pool), *self.pool_limits(pool), self.transport(pool).counts)
 
     def outbox(self, pool: str | None = None) -> Outbox | None:
         """Through which pushes go to a pool where `reliable_push` or `wait_replicas` is set; else None."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import as_roles
 import pytest
 import redis as redis_py
 from servers import Server
@@ -40,10 +41,22 @@ def redis(server: Server) -> Iterator[redis_py.Redis]:
         yield client
 
 
+WORKERS = {"store": "short-worker", "worker": "worker", "journeys": "worker"}
+"""As whom the code under test of a folder logs in, in a run as roles."""
+
+
 @pytest.fixture
-def url(server: Server, redis: redis_py.Redis) -> str:
+def url(server: Server, redis: redis_py.Redis, request: pytest.FixtureRequest) -> Iterator[str]:
     """The shared server's URL, emptied just before."""
-    return server.url
+    own = request.node.get_closest_marker("own_keys")
+    if own or not (as_roles.ON and request.path.parent.name in WORKERS):
+        yield server.url
+        return
+    as_roles.denied(redis)
+    found = as_roles.login(server.url, WORKERS[request.path.parent.name])
+    with as_roles.tests_act_as_admin(found):
+        yield found
+    assert as_roles.denied(redis) == []
 
 
 @pytest.fixture

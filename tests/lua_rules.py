@@ -58,6 +58,7 @@ USERS_WORK = {
     "relay",
     "schedule",
     "schedule_once",
+    "count_scripts",
     "flush_metrics",
     "mark_deploy",
     "store_profile",

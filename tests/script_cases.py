@@ -14,6 +14,7 @@ from sidekiq_lua.store.holding import Held
 from sidekiq_lua.store.iterations import RunningJob, State
 from sidekiq_lua.store.owners import Orphan
 from sidekiq_lua.store.relays import Row
+from sidekiq_lua.store.script_counts import News
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.store.sent import PushLane, once
 from sidekiq_lua.tally import Count
@@ -69,6 +70,10 @@ CASES: dict[str, Case] = {
         _queues.clear("default"), {**WAITING, **HELD, "queues": {"default", "low"}}, (11, 12)
     ),
     "clear_set": Case(STORE.entries.clear("dead"), OTHERS, (21,)),
+    "count_scripts": Case(
+        STORE.counters.count_scripts([News("push", "calls", 7), News("ack", "fenced", 1)], NOW),
+        {"lua:script_counts": {"since": "1.5", f"{library()['push'].sha}:calls": "3"}},
+    ),
     "delete_entries": Case(
         STORE.bulk.delete("schedule", [Entry(job(23), NOW - 3), Entry(job(9), 1.0)]), OTHERS, (23,)
     ),

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+import as_roles
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -205,7 +206,7 @@ class Server:
             for value in values if isinstance(values, list | tuple) else [values]:
                 text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
                 lines.append(f"{name} {text or chr(34) * 2}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *(as_roles.users() if as_roles.ON else ())]) + "\n"
 
     def _answers(self) -> bool:
         assert self._process is not None

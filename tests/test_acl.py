@@ -16,6 +16,7 @@ import lua_rules
 import pytest
 import redis as redis_py
 from _audit import reference
+from _audit import roles as acl_page
 from click.testing import CliRunner
 from keyspace import put
 from script_cases import CASES
@@ -23,6 +24,7 @@ from servers import Server
 from waiting import wait_until
 
 from sidekiq_lua import AsyncClient, Job, Sidekiq, SidekiqLogger, Stats
+from sidekiq_lua.api.doctor import CHECKS, Doctor
 from sidekiq_lua.cli import acl
 from sidekiq_lua.cli.main import main
 from sidekiq_lua.cli.report import Session
@@ -228,6 +230,32 @@ def test_the_commands_that_look_from_outside(redis: redis_py.Redis, login: Login
         list(heard.listen(dashboard, 0.01))
 
 
+def test_the_doctor_s_user(redis: redis_py.Redis, server: Server, login: Login) -> None:
+    """The line in docs/acl.md is enough for `sidekiq-lua doctor`, and lets it change nothing."""
+    for role in access.PLAIN:
+        login(role)
+    rules = re.findall(r"`(%R~\* \+@connection .*?)`", acl_page.INTRODUCTION.replace("\n  ", " "))
+    assert len(rules) == 1
+    redis.execute_command("ACL", "SETUSER", "doctor", "reset", "on", ">pw", *_rules(rules[0]))
+    put(redis, {"queue:default": [b"{}"], "queues": {"default"}, "cache:1": {"token": "x"}})
+    app = Sidekiq(redis=f"redis://doctor:pw@127.0.0.1:{server.port}/0")
+    try:
+        before = everything(redis)
+        assert {finding.check for finding in Doctor(app).examine()} == set(CHECKS)
+        assert denied(redis) == []
+        with pytest.raises(RedisError, match=r"permission|can't"):
+            app.client.push({"class": "Noted", "args": ["x"]})
+        assert everything(redis) == before
+    finally:
+        app.close()
+        redis.execute_command("ACL", "DELUSER", "doctor")
+
+
+def _rules(line: str) -> list[str]:
+    """A selector in parentheses is one word."""
+    return re.findall(r"\([^)]*\)|\S+", line)
+
+
 def test_an_enqueuer_may_not_fetch_or_look(redis: redis_py.Redis, login: Login) -> None:
     put(redis, {"queue:default": [b"secret"]})
     transport = login("enqueuer")
@@ -274,7 +302,7 @@ def test_no_table_has_what_nobody_needs() -> None:
         name
         for contract in contracts().values()
         for key in contract.keys
-        for name in (key.name, f"{contract.name}.{key.name}")
+        for name in (key.name, f"{contract.name}.{key.name}", f"admin/{contract.name}.{key.name}")
     }
     assert set(access.PLACES) <= used
     assert {place for places in access.PLACES.values() for place in places} == set(patterns())

@@ -20,6 +20,7 @@ from waiting import wait_until
 from sidekiq_lua.cli import scripts, shown, trace
 from sidekiq_lua.store import Endpoint, Transport, heard
 from sidekiq_lua.store.preflight import check_schema
+from sidekiq_lua.store.script_counts import KINDS, News, read
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.version import __version__
 
@@ -126,15 +127,19 @@ def test_calls_and_loads_are_counted() -> None:
         None, line("1:2", *CALL), line("1:2", b"SCRIPT", b"LOAD", text), line("1:2", *CALL),
         line("1:2", b"EVAL", text, b"0"), line("lua", b"LLEN", b"q"),
     ]  # fmt: skip
-    calls, loads = scripts.counted(lines)
-    assert (calls[PUSH], loads[PUSH]) == (3, 2)
+    assert scripts.counted(lines)[PUSH] == {"calls": 3, "reloads": 2}
 
 
 def test_the_table_of_scripts() -> None:
-    row = {"name": "push", "version": "1.0", "loaded": True, "calls": None, "reloads": None}
-    assert scripts.table([row]) == ["SCRIPT  VERSION  LOADED", "push    1.0      yes"]
-    counted = {**row, "loaded": False, "calls": 1200, "reloads": 0}
-    assert scripts.table([counted])[1] == "push    1.0      no      1,200  0"
+    row = {"name": "push", "version": "1.0", "loaded": True, "calls": 1200, "reloads": 0}
+    assert scripts.table([{**row, "failures": None, "fenced": None}]) == [
+        "SCRIPT  VERSION  LOADED  CALLS  RELOADS",
+        "push    1.0      yes     1,200        0",
+    ]
+    assert scripts.table([{**row, "loaded": False, "failures": 7, "fenced": 3}]) == [
+        "SCRIPT  VERSION  LOADED  CALLS  FAILURES  RELOADS  FENCED",
+        "push    1.0      no      1,200         7        0       3",
+    ]
 
 
 # -- on a server ---------------------------------------------------------------------------------
@@ -161,13 +166,38 @@ def test_scripts(cli: CommandLine, redis: redis_py.Redis, push: Callable[..., in
     assert rows["push", "0.0.1"]["loaded"] is False
     assert len(rows) == len(library()) + 1
     assert found["total"] == {"calls": 1, "failures": 0, "reloads": 1}
+    assert (found["since"], rows["push", __version__]["calls"]) == (None, 0)
     lines = cli.run("scripts").stdout.splitlines()
-    assert ["push", __version__, "yes"] in [text.split() for text in lines]
+    assert lines[-2] == "Counts: no worker wrote any yet"
     assert lines[-1] == "All scripts: 1 calls, 0 failed, 1 of scripts that Redis had forgotten"
+
+
+def test_counts_of_scripts(cli: CommandLine, url: str, redis: redis_py.Redis) -> None:
+    redis.script_flush()
+    transport = Transport(Endpoint(url))
+    for n in (1, 2):
+        news = [News("ack", "calls", 500 * n), News("ack", "failures", 2), News("ack", "fenced", 1)]
+        transport.run(STORE.counters.count_scripts(news, 1_800_000_000.5 + n))
+    transport.close()
+
+    lines = cli.run("scripts").stdout.splitlines()
+    assert lines[0].split() == ["SCRIPT", "VERSION", "LOADED", "CALLS", "FAILURES", "RELOADS", "FENCED"]
+    assert ["ack", __version__, "no", "1,500", "4", "0", "2"] in [text.split() for text in lines]
+    assert "Counts: of workers and their jobs, since 2027-01-15 08:00:01" in lines
+    found = json.loads(cli.run("scripts", "--json").stdout)
+    (ack,) = [row for row in found["scripts"] if row["name"] == "ack"]
+    assert found["since"] == 1_800_000_001.5
+    assert {kind: ack[kind] for kind in KINDS} == {"calls": 1500, "failures": 4, "reloads": 0, "fenced": 2}
+
+
+def test_what_else_is_in_the_counts_is_passed_over() -> None:
+    words = [b"since", b"x", b"", b"1", b"a:calls", b"7", b"a:wins", b"1", b"b:calls", b"-", b"c", b"\xff"]
+    assert read(words) == (0.0, {"a": {"calls": 7, "failures": 0, "reloads": 0, "fenced": 0}})
 
 
 def test_slowlog(cli: CommandLine, redis: redis_py.Redis, push: Callable[..., int]) -> None:
     assert cli.run("slowlog").returncode == 0
+    push(job(0))  # a server that does not know the script would see two calls of the next one
     before = redis.config_get("slowlog-log-slower-than")
     redis.config_set("slowlog-log-slower-than", 0)
     redis.slowlog_reset()

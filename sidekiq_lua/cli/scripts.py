@@ -1,34 +1,38 @@
-"""`sidekiq-lua scripts`: which scripts the server knows, and how often they are called."""
+"""`sidekiq-lua scripts`: which scripts the server knows, how often they are called, and with what success."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import text
 from .boot import CONTEXT, boot, shared_options
 from .report import Session, printable
 
 if TYPE_CHECKING:
     from ..store.heard import Line
 
+COUNTS = ("calls", "failures", "reloads", "fenced")
+
 
 @click.command("scripts", context_settings=CONTEXT)
 @click.option(
     "--seconds", type=click.FloatRange(min=0.001), metavar="N",
-    help="Watch for so long how often each is called and loaded again (MONITOR).",
+    help="Instead of the workers' counts: how often all call each in so long (MONITOR).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @shared_options
 @click.pass_obj
 def command(session: Session, /, seconds: float | None, as_json: bool, verbose: bool, **options: Any) -> None:
-    """Show the scripts of all versions that work here, whether Redis has them, and the calls of all together.
+    """Show the scripts of all versions that work here, whether Redis has them, and what their calls came to.
 
-    Redis counts calls, failures and calls of scripts that it had forgotten for all scripts in one, since its
-    start or CONFIG RESETSTAT. For each script they are counted while --seconds lasts.
+    Workers count calls, failures, reloads of what Redis had forgotten, and fenced results: those of jobs that
+    somebody else had settled. They write their counts each minute, and all but calls at once. The last line
+    is Redis's own count, for all scripts and callers in one.
 
     \b
     Examples:
@@ -43,53 +47,62 @@ def command(session: Session, /, seconds: float | None, as_json: bool, verbose: 
 
     transport = app.transport()
     scripts = heard.names(transport, app.store)
-    calls, reloads = counted(heard.listen(transport, seconds)) if seconds else (None, None)
+    counts = heard.counts(transport, app.store)
+    found = counted(heard.listen(transport, seconds)) if seconds else counts.scripts
     known = dict(zip(scripts, transport.command("SCRIPT", "EXISTS", *scripts), strict=True))
     info = b"\n".join(transport.command("INFO", section) for section in ("commandstats", "errorstats"))
     total = heard.statistics(info.decode("utf-8", "replace"))
     rows = [
         {
             "name": named.name, "version": named.version, "hash": sha, "loaded": bool(known[sha]),
-            "calls": None if calls is None else calls[sha],
-            "reloads": None if reloads is None else reloads[sha],
+            **{kind: found.get(sha, {}).get(kind, 0) for kind in COUNTS},
+            **(dict.fromkeys(("failures", "fenced")) if seconds else {}),
         }
         for sha, named in sorted(scripts.items(), key=lambda item: item[1])
     ]  # fmt: skip
     if as_json:
-        click.echo(json.dumps({"seconds": seconds, "total": total, "scripts": rows}, ensure_ascii=False))
+        since = None if seconds else counts.since or None
+        shown = {"seconds": seconds, "since": since, "total": total, "scripts": rows}
+        click.echo(json.dumps(shown, ensure_ascii=False))
         return
-    click.echo("\n".join([*table(rows), "", summary(total)]))
+    told = heading(seconds, counts.since)
+    click.echo("\n".join([*table(rows), "", told, summary(total)]))
 
 
-def counted(lines: Iterable[Line | None]) -> tuple[Counter[str], Counter[str]]:
+def counted(lines: Iterable[Line | None]) -> Mapping[str, Mapping[str, int]]:
     """How often each script was called, and made known to the server, by hash."""
     from ..store import heard
 
-    calls: Counter[str] = Counter()
-    loads: Counter[str] = Counter()
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
         if line is not None and line.sender != "lua":
-            loaded = heard.loads(line.words)
-            loads[loaded] += 1
+            found[heard.loads(line.words)]["reloads"] += 1
             if line.words[0] != b"SCRIPT":
-                calls[heard.called(line.words, {}).sha] += 1
-    return calls, loads
+                found[heard.called(line.words, {}).sha]["calls"] += 1
+    return found
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Columns; those of the counts only if they were taken."""
-    cells = [("SCRIPT", "VERSION", "LOADED", "CALLS", "RELOADS")]
+    rows = list(rows)
+    kinds = [kind for kind in COUNTS if any(row[kind] is not None for row in rows)]
+    cells = [("SCRIPT", "VERSION", "LOADED", *(kind.upper() for kind in kinds))]
     for row in rows:
-        counts = ["" if row[name] is None else f"{row[name]:,}" for name in ("calls", "reloads")]
         loaded = "yes" if row["loaded"] else "no"
-        cells.append((printable(row["name"]), printable(row["version"]), loaded, counts[0], counts[1]))
-    if not any(line[3] for line in cells[1:]):
-        cells = [(*line[:3], "", "") for line in cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+        counts = (f"{row[kind]:,}" for kind in kinds)
+        cells.append((printable(row["name"]), printable(row["version"]), loaded, *counts))
+    return list(text.table(cells, right=range(3, 3 + len(kinds))))
+
+
+def heading(seconds: float | None, since: float) -> str:
+    """What the counts of the table are."""
+    if seconds:
+        return f"Counts: of all callers, in {seconds:g} s"
+    return (
+        f"Counts: of workers and their jobs, since {text.utc(since)}"
+        if since
+        else "Counts: no worker wrote any yet"
+    )
 
 
 def summary(total: Mapping[str, int]) -> str:

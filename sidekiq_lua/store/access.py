@@ -23,8 +23,8 @@ PLAIN: Mapping[str, tuple[str, ...]] = {
 """What a role sends beside scripts; its names are the roles."""
 
 PLAIN_KEYS: Mapping[str, Mapping[str, Access]] = {
-    "dashboard": {"scripts": "r"},
-    "admin": {"scripts": "r"},
+    "dashboard": {"scripts": "r", "script_counts": "r"},
+    "admin": {"scripts": "r", "script_counts": "r"},
 }
 """On which keys, beside those of its scripts."""
 
@@ -34,6 +34,7 @@ CONNECTION = ("+@connection", "-@dangerous", "+script|exists", "+script|load")
 CALLS = ("+eval", "+eval_ro", "+evalsha", "+evalsha_ro")
 
 PLACES: Mapping[str, tuple[str, ...]] = {
+    "counts": ("script_counts",),
     "crashes": ("crashes",),
     "dead": ("dead",),
     "done": ("flushed",),
@@ -68,7 +69,6 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "running": ("running",),
     "schedule": ("schedule",),
     "scripts": ("scripts",),
-    "set": ("queues", "processes", "paused"),
     "sets": ("schedule", "retry", "dead"),
     "signals": ("signals",),
     "state": ("iteration",),
@@ -80,11 +80,14 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "work": ("work",),
     # Where a name means one thing in one script and another in the next.
     "alive.processes": ("process",),
+    "beat.paused": ("paused_classes",),
     "bury_entries.entries": ("schedule", "retry"),
     "bury_entry.entries": ("schedule", "retry"),
     "due.sets": ("schedule", "retry"),
-    "beat.paused": ("paused_classes",),
+    "delete_job.queue": ("queue", "held"),
+    "held.running": ("running", "held"),
     "hold.paused": ("paused_classes",),
+    "members.set": ("queues", "processes", "paused", "relayed"),
     "mark_deploy.lock": ("deploy_lock",),
     "pause_class.paused": ("paused_classes",),
     "paused_classes.paused": ("paused_classes",),
@@ -98,6 +101,9 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "read_profile.hashes": ("profile",),
     "release.lists": ("queue",),
     "resume_class.paused": ("paused_classes",),
+    "is_member.set": ("queues", "processes", "paused"),
+    # Where a role's code has other keys for it: people add to all three sets, everybody else to one.
+    "admin/schedule.schedule": ("schedule", "retry", "dead"),
 }
 """The keys that a parameter of KEYS stands for, by their names in store/keys.py."""
 
@@ -137,11 +143,11 @@ def grant(role: str, prefix: str = "") -> Grant:
     """
     names = patterns(prefix)
     mine = [contract for contract in contracts().values() if _calls(role, contract)]
-    apart = [_selector(contract, names) for contract in mine] if role == "enqueuer" else []
+    apart = [_selector(role, contract, names) for contract in mine] if role == "enqueuer" else []
     keys = {names[place]: access for place, access in PLAIN_KEYS.get(role, {}).items()}
     for contract in mine:
         for key in contract.keys:
-            for place in places(contract.name, key.name):
+            for place in places(contract.name, key.name, role):
                 if key.access == "rw" or names[place] not in keys:
                     keys[names[place]] = key.access
     inner = {word.lower() for contract in mine for word in commands(contract.name)}
@@ -155,8 +161,10 @@ def grant(role: str, prefix: str = "") -> Grant:
     )
 
 
-def _selector(contract: Contract, names: Mapping[str, str]) -> str:
-    keys = {names[place]: key.access for key in contract.keys for place in places(contract.name, key.name)}
+def _selector(role: str, contract: Contract, names: Mapping[str, str]) -> str:
+    keys = {
+        names[place]: key.access for key in contract.keys for place in places(contract.name, key.name, role)
+    }
     inner = [f"+{command.lower()}" for command in sorted(commands(contract.name))]
     return f"({' '.join([*_keys(keys), *inner])})"
 
@@ -173,9 +181,10 @@ def _calls(role: str, contract: Contract) -> bool:
     return role in contract.roles
 
 
-def places(script: str, parameter: str) -> tuple[str, ...]:
-    """The keys that a parameter of a script stands for."""
-    return PLACES.get(f"{script}.{parameter}") or PLACES[parameter]
+def places(script: str, parameter: str, role: str = "") -> tuple[str, ...]:
+    """The keys that a parameter of a script stands for, where a role calls it."""
+    name = f"{script}.{parameter}"
+    return PLACES.get(f"{role}/{name}") or PLACES.get(name) or PLACES[parameter]
 
 
 def commands(script: str) -> set[str]:

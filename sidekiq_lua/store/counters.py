@@ -1,4 +1,7 @@
-"""Calls on counters and on the schema's version. Keys: `stat:*`, sizes of the sets, `lua:scripts`."""
+"""Calls on counters and on the schema's version.
+
+Keys: `stat:*`, sizes of the sets, `lua:scripts`, `lua:script_counts`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,13 @@ from typing import Any, Literal, NamedTuple
 from ..version import SCHEMA_VERSION, __version__
 from .calls import Call
 from .keys import Keys
+from .script_counts import News
 from .scripts import library
 
 Total = Literal["processed", "failed"]
+
+COUNT_FIELDS = 2000
+"""With more the counts of scripts begin anew: a release has some 150, and one that is gone leaves them."""
 
 
 class Totals(NamedTuple):
@@ -33,6 +40,7 @@ class Counters:
         self._reset = library()["reset_stats"].call
         self._strings = library()["read_strings"].call
         self._announce = library()["announce"].call
+        self._count = library()["count_scripts"].call
         self._preflight = library()["preflight"].call
 
     def totals(self) -> Call[Totals]:
@@ -68,6 +76,19 @@ class Counters:
             part for script in library().values() for part in (script.sha, f"{script.name} {__version__}")
         ]
         return self._announce(scripts=self._keys.scripts, schema=SCHEMA_VERSION, entries=entries)
+
+    def count_scripts(self, news: Sequence[News], now: float) -> Call[str]:
+        """Add what one process counted; answers the text of an error that left out a part, or ""."""
+        entries: list[str | int] = []
+        for name, kind, n in news:
+            entries += (f"{library()[name].sha}:{kind}", n)
+        return self._count(
+            counts=self._keys.script_counts,
+            since=repr(now),
+            limit=COUNT_FIELDS,
+            entries=entries,
+            read=lambda reply: reply.decode("utf-8", "replace"),
+        )
 
     def preflight(self, identity: str, lists: Sequence[str]) -> Call[list[tuple[str, str]]]:
         """What this user may not do, or finds in the way: (key, command or wrong type)."""

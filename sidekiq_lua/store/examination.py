@@ -18,7 +18,7 @@ _KNOWN = re.compile(
             r"queues|paused|schedule|retry|dead|processes|process_cleanup|profiles|limit-.*|cron:.*|b-.*|BID-.*",
             rf"stat:(processed|failed)(:{_DAY})?|queue:.*|it-.*|\d{{8}}-marks|deploylock-.*",
             r"j\|\d{6}\|\d+:\d+|h\|.*-\d+-\d+:\d+|.*-signals|.+:\d+:[0-9a-f]{6,}(:work|:workers)?",
-            r"lua:(owners|scripts|paused_classes|resumed_classes|test-claim|running:.*|fallen:.*|crashes:.*|held:.*|sent:.*|metrics:.*|relay.*)",
+            r"lua:(owners|scripts|script_counts|paused_classes|resumed_classes|test-claim|running:.*|fallen:.*|crashes:.*|held:.*|sent:.*|metrics:.*|relay.*)",
         ]
     )
 )

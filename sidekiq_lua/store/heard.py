@@ -1,6 +1,6 @@
 """Reads what Redis itself tells: lines of MONITOR, entries of SLOWLOG, and whose script a hash is.
 
-Keys: `lua:scripts`.
+Keys: `lua:scripts`, `lua:script_counts`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ..clock import monotonic
 from ..version import __version__
 from . import Store
 from .failures import CONNECTION, denied, lost
+from .script_counts import Counted, read
 from .scripts import library
 from .transport import Transport
 
@@ -142,6 +143,11 @@ def names(transport: Transport, store: Store) -> dict[str, Named]:
     theirs_too.pop("schema", None)
     found = {sha: Named(text.partition(" ")[0], text.partition(" ")[2]) for sha, text in theirs_too.items()}
     return {**ours, **found}
+
+
+def counts(transport: Transport, store: Store) -> Counted:
+    """What the workers have counted. Raises RedisError."""
+    return read(transport.command("HGETALL", store.keys.script_counts))
 
 
 def listen(transport: Transport, seconds: float | None = None) -> Iterator[Line | None]:

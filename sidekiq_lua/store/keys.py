@@ -30,6 +30,7 @@ class Keys:
         self.resumed_classes = f"{prefix}lua:resumed_classes"  # set of names, jobs of theirs are held still
         self.leader = f"{prefix}dear-leader"  # string, an identity; Sidekiq Enterprise writes it
         self.scripts = f"{prefix}lua:scripts"  # hash, script hash to name and version
+        self.script_counts = f"{prefix}lua:script_counts"  # hash, SCRIPT HASH:KIND to a number
         self.test_claim = f"{prefix}lua:test-claim"  # string, in a database that a test run uses
 
     def queue(self, name: str) -> str:

@@ -17,6 +17,7 @@ from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
+from .script_counts import ScriptCounts
 from .scripts import Script
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Transport:
     def __init__(self, endpoint: Endpoint, size: int = 10, wait_s: float = 1.0) -> None:
         self.endpoint = endpoint
         self.size = size
+        self.counts = ScriptCounts()
         self._wait_s = wait_s
         self._closed = False
         self._forget_connections()
@@ -122,6 +124,8 @@ class Transport:
         except BaseException as error:
             connection.disconnect()
             self._give(connection)
+            self.counts.calls[call.script.name] += 1
+            self.counts.failures[call.script.name] += 1
             if isinstance(error, CONNECTION):
                 raise lost(self.endpoint, error, call.script.name) from error
             raise
@@ -129,6 +133,7 @@ class Transport:
 
     def _conclude(self, connection: Any, call: Call[T], packed: bytes, how: _How) -> T:
         """The result of a call that is to be exchanged, or read, on this connection; which is given back."""
+        self.counts.calls[call.script.name] += 1
         try:
             try:
                 reply = how(connection, call, packed)
@@ -139,8 +144,10 @@ class Transport:
                     raise lost(self.endpoint, error, call.script.name) from error
                 reply = self._again(connection, call, packed)
         except theirs.ResponseError as error:
+            self.counts.failures[call.script.name] += 1
             raise refused(error, call.script) from error
         except BaseException:
+            self.counts.failures[call.script.name] += 1
             connection.disconnect()
             raise
         finally:
@@ -177,6 +184,7 @@ class Transport:
 
     def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         """What met NOSCRIPT has not run. A server that forgets the script again gets the whole text."""
+        self.counts.reloads[call.script.name] += 1
         connection.send_command("SCRIPT", "LOAD", call.script.text)
         connection.read_response()
         if fault.at:
@@ -198,6 +206,7 @@ class Transport:
         if not calls:
             return []
         connection = self._take()
+        answered: list[Any] = []
         try:
             replies = self._exchange_many(connection, calls)
             for n, reply in enumerate(replies):
@@ -216,6 +225,7 @@ class Transport:
                     replies[n] = reply
             done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
             waited = self._waited(connection, wait) if wait and done else 0
+            answered = replies
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
@@ -224,6 +234,7 @@ class Transport:
             connection.disconnect()
             raise
         finally:
+            self.counts.many(calls, answered)
             self._give(connection)
         outcomes = [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
         return [*outcomes, waited] if wait else outcomes
@@ -268,6 +279,7 @@ class Transport:
         connection.send_command("SCRIPT", "EXISTS", *scripts)
         for known, script in zip(connection.read_response(), scripts.values(), strict=True):
             if not known:
+                self.counts.reloads[script.name] += 1
                 connection.send_command("SCRIPT", "LOAD", script.text)
                 connection.read_response()
 
@@ -350,6 +362,7 @@ class Sent(Generic[T]):
         """Close the connection without a look at the reply; what the call came to is not known."""
         self._connection.disconnect()
         self._transport._give(self._connection)
+        self._transport.counts.many([self._call], [])
         return LostReply(f"{self._call.script.name} was not waited for")
 
 
@@ -366,6 +379,7 @@ _TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()
 def _after_fork() -> None:
     for transport in _TRANSPORTS:
         transport._forget_connections()
+        transport.counts.forget()
 
 
 if hasattr(os, "register_at_fork"):

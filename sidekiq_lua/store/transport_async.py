@@ -16,6 +16,7 @@ from .calls import WAIT_GRACE_S, Call, Wait, pack
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .lane import Lane
+from .script_counts import ScriptCounts
 from .scripts import Script
 
 T = TypeVar("T")
@@ -29,9 +30,12 @@ class AsyncTransport:
     Raises RedisError when it is used from a second event loop.
     """
 
-    def __init__(self, endpoint: Endpoint, size: int = 10, wait_s: float = 1.0) -> None:
+    def __init__(
+        self, endpoint: Endpoint, size: int = 10, wait_s: float = 1.0, counts: ScriptCounts | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.size = size
+        self.counts = counts or ScriptCounts()
         self._wait_s = wait_s
         self._closed = False
         self._idle: deque[tuple[Any, float]] = deque()
@@ -138,6 +142,7 @@ class AsyncTransport:
         """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
         packed = call.packed()
         lane = await self._lane()
+        self.counts.calls[call.script.name] += 1
         try:
             try:
                 reply = await self._exchange(lane, call, packed)
@@ -150,7 +155,11 @@ class AsyncTransport:
                     raise lost(self.endpoint, error, call.script.name) from error
                 reply = await self._again(call, packed)
         except theirs.ResponseError as error:
+            self.counts.failures[call.script.name] += 1
             raise refused(error, call.script) from error
+        except RedisError:
+            self.counts.failures[call.script.name] += 1
+            raise
         except asyncio.CancelledError:
             # Perhaps because no answer comes here: whoever calls next shall not wait for it too.
             lane.leave()
@@ -172,6 +181,7 @@ class AsyncTransport:
             reply = await lane.ask(packed, name)
         except theirs.NoScriptError:
             # It has not run. A server that forgets the script again gets the whole text.
+            self.counts.reloads[name] += 1
             await lane.ask(pack("SCRIPT", "LOAD", call.script.text))
             if fault.at:
                 fault.at("loaded", name)
@@ -187,6 +197,7 @@ class AsyncTransport:
 
     async def _load_and_exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
         """What met NOSCRIPT has not run. A server that forgets the script again gets the whole text."""
+        self.counts.reloads[call.script.name] += 1
         await connection.send_command("SCRIPT", "LOAD", call.script.text)
         await connection.read_response()
         if fault.at:
@@ -206,6 +217,7 @@ class AsyncTransport:
         if not calls:
             return []
         connection = await self._take()
+        answered: list[Any] = []
         try:
             replies = await self._exchange_many(connection, calls)
             for n, reply in enumerate(replies):
@@ -224,6 +236,7 @@ class AsyncTransport:
                     replies[n] = reply
             done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
             waited = await self._waited(connection, wait) if wait and done else 0
+            answered = replies
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
@@ -232,6 +245,7 @@ class AsyncTransport:
             await connection.disconnect(nowait=True)
             raise
         finally:
+            self.counts.many(calls, answered)
             await self._give(connection)
         outcomes = [outcome(call, reply) for call, reply in zip(calls, replies, strict=True)]
         return [*outcomes, waited] if wait else outcomes
@@ -274,6 +288,7 @@ class AsyncTransport:
         await connection.send_command("SCRIPT", "EXISTS", *scripts)
         for known, script in zip(await connection.read_response(), scripts.values(), strict=True):
             if not known:
+                self.counts.reloads[script.name] += 1
                 await connection.send_command("SCRIPT", "LOAD", script.text)
                 await connection.read_response()
 

@@ -12,6 +12,7 @@ from ..errors import RedisError, RedisUnavailable
 from ..store.preflight import check_access, check_schema, check_server
 from ..urls import mask
 from .actor import Actor
+from .counting import CountsFlusher
 from .failure import ErrorReporter
 from .heartbeat import Heartbeat
 from .identity import info
@@ -71,6 +72,7 @@ class Branch:
         has_understudy = not embedded or is_python()
         self._understudy = Understudy(app, identity, self._marks, self._log) if has_understudy else None
         self._metrics = MetricsFlusher(app, self._transport, errors) if config.metrics else None
+        self._counts = CountsFlusher(app, self._transport, errors)
         self._paused = PausedClasses(app, self._transport)
         self.stations = [
             Station(app, capsule, number, identity, self._transport, stopping, self._marks, self._paused)
@@ -197,6 +199,7 @@ class Branch:
             self._log.warning("Redis is away: the process cannot sign off, its heartbeat will expire")
             return
         self._sign_off([station for station, complete in zip(self.stations, ended, strict=True) if complete])
+        self._counts.flush()
 
     def _is_away(self) -> bool:
         """Whether Redis does not answer now; then nothing that follows waits for it."""
@@ -257,6 +260,7 @@ class Branch:
                 self._understudy.beat()
             if self._metrics:
                 self._metrics.flush()
+            self._counts.beat()
             self._paused.learn(some=self.heartbeat.classes)
 
     def _doubt(self, exchange: object) -> None:

@@ -44,7 +44,6 @@ class Exchange:
         self.active: dict[Delivery, None] = {}
         self.quiet = False
         self.down = False
-        self.fenced = 0
         self.paused: frozenset[str] = frozenset()
         self.low = -1
         """When so few are ready, the next trip is sent."""
@@ -164,7 +163,7 @@ class Exchange:
         self.last_answer = monotonic()
         if trip.room:
             self.paused = fetched.paused
-        self._settled(trip.done, fetched)
+        self._settled(trip.done, fetched, "ack_and_fetch" if trip.room else "ack")
         new = [Delivery(queue, raw, trip.running) for queue, raw in fetched.jobs]
         self._take_on(new)
         if trip.room:
@@ -189,11 +188,12 @@ class Exchange:
     def _ack_old(self, done: Sequence[Delivery]) -> None:
         for running in {d.running for d in done}:
             mine = [d for d in done if d.running is running]
-            self._settled(mine, self._transport.run(request(running, (), 0, mine, self._clock.day())))
+            fetched = self._transport.run(request(running, (), 0, mine, self._clock.day()))
+            self._settled(mine, fetched, "ack")
 
-    def _settled(self, done: Sequence[Delivery], fetched: Fetched) -> None:
+    def _settled(self, done: Sequence[Delivery], fetched: Fetched, script: str) -> None:
         for position in fetched.gone:
-            self._gone(done[position])
+            self._gone(done[position], script)
         self.ownership.held.difference_update(done)
         if fetched.problem:
             self._report(fetched.problem)
@@ -222,6 +222,7 @@ class Exchange:
             # Reconciling finds it in the running list and takes it up again.
             held.discard(delivery)
             raise
+        self._transport.counts.fenced["admit"] += state == "GONE"
         if state == "BACK":
             self.paused |= {queue}
         if state != "KEPT":
@@ -267,7 +268,7 @@ class Exchange:
         self.active.pop(delivery, None)
         self.ownership.held.discard(delivery)
         if gone:
-            self._gone(delivery)
+            self._gone(delivery, "hold")
 
     def settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
         """A job failed: retry, bury or drop it, now or, if Redis is away, later; then `after`."""
@@ -307,7 +308,7 @@ class Exchange:
             raise
         self.ownership.held.discard(delivery)
         if not settled.moved and not delivery.resent:
-            self._gone(delivery)
+            self._gone(delivery, call.script.name)
             return
         if settled.problem:
             self._report(settled.problem)
@@ -336,9 +337,9 @@ class Exchange:
 
     # -- trouble ------------------------------------------------------------------------
 
-    def _gone(self, delivery: Delivery) -> None:
+    def _gone(self, delivery: Delivery, script: str) -> None:
         if not delivery.resent:
-            self.fenced += 1
+            self._transport.counts.fenced[script] += 1
             self._log.warning(
                 "a job of %s was settled elsewhere while it ran here (this process was taken for dead): "
                 "its result here does not count: %r", delivery.queue, delivery.raw[:200],

@@ -35,10 +35,13 @@ class RunKeeper:
 
     def save(self, state: State) -> Saved | None:
         """None: Redis is not available. Raises RedisRefused."""
+        transport = self._app.transport()
         try:
-            return self._app.transport().run(self._app.store.iterations.save(self.held, state))
+            saved = transport.run(self._app.store.iterations.save(self.held, state))
         except RedisUnavailable:
             return None
+        transport.counts.fenced["save_iteration"] += not saved.held
+        return saved
 
     def stopping(self) -> bool:
         return self._exchange.quiet

@@ -85,6 +85,7 @@ class Ownership:
                 part = cut(mine, _REQUEUE_A_CALL)[::-1]
                 gone = self._transport.run(running.requeue(queue, [d.raw for d in part]))
                 went += len(part) - len(gone)
+                self._transport.counts.fenced["requeue"] += len(gone)
                 for delivery in part:
                     delivery.given_back = True
                 self.held.difference_update(part)

@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import as_roles
 import pytest
+import redis as redis_py
 
 from sidekiq_lua import Formatters, Sidekiq, SidekiqLogger
 
@@ -18,10 +20,15 @@ def log() -> io.StringIO:
 
 
 @pytest.fixture
-def app(url: str, log: io.StringIO) -> Iterator[Sidekiq]:
+def app(url: str, log: io.StringIO, redis: redis_py.Redis) -> Iterator[Sidekiq]:
     app = Sidekiq(redis=url, logger=SidekiqLogger(log, Formatters.Plain()))
+    if as_roles.ON:
+        as_roles.denied(redis)
+        app._transports[None] = as_roles.RoleTransport(url, "short-{}", ("dashboard", "admin"))
     yield app
     app.close()
+    if as_roles.ON:
+        assert as_roles.denied(redis) == []
 
 
 @pytest.fixture

@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 from keyspace import NOW, RUNNING, RUNNING_LOW, job
 
+from sidekiq_lua.store.scripts import library
+
+_SHA = {name: script.sha for name, script in library().items()}
+
 
 class Repeat(NamedTuple):
     """`between` is added after the first run; `second` is what the second run leaves at these keys.
@@ -26,6 +30,10 @@ REPEATS: Mapping[str, Repeat] = {
     "beat": Repeat({}, {"host:1:aaaa-signals": None}),
     "clear_queue": Repeat({"queue:default": [job(41)]}, {"queue:default": None}),
     "clear_set": Repeat({"dead": [(job(41), 1.0)]}, {"dead": None}),
+    "count_scripts": Repeat(
+        {},
+        {"lua:script_counts": {"since": "1.5", f"{_SHA['push']}:calls": "17", f"{_SHA['ack']}:fenced": "2"}},
+    ),
     "delete_job": Repeat({"queue:default": [job(11)]}, {"queue:default": [job(12)]}),
     "fetch": Repeat({}, {"queue:low": None, RUNNING_LOW: [job(13)], RUNNING: [job(12), job(11)]}),
     "move_job": Repeat(

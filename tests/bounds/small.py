@@ -35,7 +35,9 @@ from keyspace import DAY
 
 from sidekiq_lua.iterating.run import CURSOR_LIMIT
 from sidekiq_lua.store.calls import Call
+from sidekiq_lua.store.counters import COUNT_FIELDS
 from sidekiq_lua.store.iterations import RunningJob, State
+from sidekiq_lua.store.script_counts import KINDS, News
 from sidekiq_lua.store.scripts import library
 
 STATE = State(1, b'"' + b"x" * (CURSOR_LIMIT - 2) + b'"', 1.5, 7)
@@ -49,6 +51,13 @@ def read_iterations(crowd: Crowd, n: int) -> Call[Any]:
     for jid in jids:
         crowd.client.hset(STORE.keys.iteration(jid), mapping=fields)
     return _iterations.read(jids)
+
+
+def count_scripts(crowd: Crowd, n: int) -> Call[Any]:
+    crowd.client.hset("lua:script_counts", mapping={f"{k}:calls": k for k in range(COUNT_FIELDS + 1)})
+    return STORE.counters.count_scripts(
+        [News(name, kind, n + 1) for name in library() for kind in KINDS], NOW
+    )
 
 
 SMALL = [
@@ -96,6 +105,13 @@ SMALL = [
     Worst("clear_queue", "1,000,000 jobs", "the list is unlinked, not read", 1, clear_queue),
     Worst("clear_set", "500,000 entries", "the set is unlinked, not read", 0, clear_set),
     Worst("delete_entry", "", "1 entry", 1, entry(0, lambda e, n: STORE.entries.delete("schedule", e))),
+    Worst(
+        "count_scripts",
+        "all of a release, and too many fields",
+        "each of the pairs",
+        4 * len(library()) + 1,
+        count_scripts,
+    ),
     Worst(
         "delete_job",
         "in the middle of 1,000,000",

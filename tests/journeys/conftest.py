@@ -74,15 +74,16 @@ class Worker:
 
 
 @pytest.fixture
-def start_worker(tmp_path, url):
+def start_worker(tmp_path, url, server):
     """`start_worker("a", concurrency=5)`: a worker that runs, on the shared server.
 
     With `url` on another one; its jobs report to `report_url`, or there.
     """
     workers = []
+    shared = {url: server.url}  # what jobs write down is no part of the worker's role
 
     def start(name, *arguments, url=url, report_url=None, **settings):
-        worker = Worker(tmp_path, url, name, settings, arguments, report_url)
+        worker = Worker(tmp_path, url, name, settings, arguments, report_url or shared.get(url))
         workers.append(worker)
         return worker.ready()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import as_roles
 import keyspace
 import pytest
 import redis as redis_py
@@ -16,15 +17,21 @@ from sidekiq_lua.store.calls import Call
 
 @pytest.fixture(scope="session")
 def transport(server: Server) -> Iterator[Transport]:
-    transport = Transport(Endpoint(server.unix_url))
+    """As roles, each call is made by one that may make it."""
+    roles = as_roles.RoleTransport(server.url, "short-{}") if as_roles.ON else None
+    transport = roles or Transport(Endpoint(server.unix_url))
     yield transport
     transport.close()
 
 
 @pytest.fixture
-def run(redis: redis_py.Redis, transport: Transport) -> Callable[[Call[Any]], Any]:
+def run(redis: redis_py.Redis, transport: Transport) -> Iterator[Callable[[Call[Any]], Any]]:
     """Run one call on the shared server, which was emptied just before."""
-    return transport.run
+    if as_roles.ON:
+        as_roles.denied(redis)
+    yield transport.run
+    if as_roles.ON:
+        assert as_roles.denied(redis) == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""stats, reset_stats, queue_sizes, members and announce: what can be looked up."""
+"""stats, reset_stats, queue_sizes, members, announce and count_scripts: what can be looked up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from keyspace import STORE, job
 
-from sidekiq_lua.store.counters import Totals
+from sidekiq_lua.store.counters import COUNT_FIELDS, Totals
 from sidekiq_lua.store.queues import QueueSize
+from sidekiq_lua.store.script_counts import News
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.version import SCHEMA_VERSION, __version__
 
@@ -113,3 +114,35 @@ def test_announce_takes_a_schema_that_is_no_number_for_none(run: Any, put: Any, 
     assert run(STORE.counters.announce()) == 0
 
     assert db() == {"lua:scripts": announced(SCHEMA_VERSION)}
+
+
+# -- count_scripts ------------------------------------------------------------------------
+
+SHA = library()["push"].sha
+
+
+def test_count_scripts_adds(run: Any, db: Any) -> None:
+    assert run(STORE.counters.count_scripts([News("push", "calls", 3)], 1.5)) == ""
+    assert run(STORE.counters.count_scripts([News("push", "calls", 4), News("push", "fenced", 1)], 2.5)) == ""
+
+    assert db() == {"lua:script_counts": {"since": "1.5", f"{SHA}:calls": "7", f"{SHA}:fenced": "1"}}
+
+
+def test_count_scripts_begins_anew_when_there_are_too_many_fields(run: Any, put: Any, db: Any) -> None:
+    full = {f"{n}:calls": "1" for n in range(COUNT_FIELDS - 1)}
+    put({"lua:script_counts": {"since": "1.5", **full}})
+    run(STORE.counters.count_scripts([News("push", "calls", 3)], 2.5))
+    assert db() == {"lua:script_counts": {"since": "1.5", **full, f"{SHA}:calls": "3"}}
+
+    run(STORE.counters.count_scripts([News("push", "calls", 4)], 3.5))
+
+    assert db() == {"lua:script_counts": {"since": "3.5", f"{SHA}:calls": "4"}}
+
+
+def test_count_scripts_leaves_out_what_is_no_number(run: Any, put: Any, db: Any) -> None:
+    put({"lua:script_counts": {"since": "1.5", f"{SHA}:calls": "many"}})
+
+    problem = run(STORE.counters.count_scripts([News("push", "calls", 3), News("push", "failures", 2)], 2.5))
+
+    assert "not an integer" in problem
+    assert db() == {"lua:script_counts": {"since": "1.5", f"{SHA}:calls": "many", f"{SHA}:failures": "2"}}

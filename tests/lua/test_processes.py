@@ -116,14 +116,20 @@ def test_a_beat_writes_the_work_of_thousands(run: Any, db: Any) -> None:
 
 def test_prune_forgets_those_without_a_heartbeat(run: Any, put: Any, db: Any, redis: redis_py.Redis) -> None:
     # Ruby asks for the field: a hash without it is what is left of something else.
-    put({"processes": {"alive", "gone", "odd"}, "alive": {"info": "{}"}, "odd": {"busy": "1"}})
+    put(
+        {
+            "processes": {"a:1:live", "b:1:gone", "c:1:odd"},
+            "a:1:live": {"info": "{}"},
+            "c:1:odd": {"busy": "1"},
+        }
+    )
 
-    assert run(STORE.processes.prune(["alive", "gone", "odd", "never listed"])) == 2
+    assert run(STORE.processes.prune(["a:1:live", "b:1:gone", "c:1:odd", "d:1:never"])) == 2
 
     assert db() == {
-        "processes": {"alive"},
-        "alive": {"info": "{}"},
-        "odd": {"busy": "1"},
+        "processes": {"a:1:live"},
+        "a:1:live": {"info": "{}"},
+        "c:1:odd": {"busy": "1"},
         "process_cleanup": "1",
     }
     assert 55 <= redis.ttl("process_cleanup") <= 60
@@ -169,7 +175,7 @@ def test_info_reads_heartbeats_and_leaves_out_those_that_are_gone(run: Any, put:
     put({"b:2:y": {"info": "[]"}, "c:3:z": {"busy": "1"}})
     before = db()
 
-    assert run(STORE.processes.info(["a:1:x", "none", "b:2:y", "c:3:z"])) == [
+    assert run(STORE.processes.info(["a:1:x", "d:4:none", "b:2:y", "c:3:z"])) == [
         ProcessInfo("a:1:x", b"{}", 5, 2, 1.5, True, 9, 7),
         ProcessInfo("b:2:y", b"[]", None, 0, 0.0, False, 0, 0),
     ]

@@ -123,7 +123,7 @@ def test_a_key_of_a_wrong_type_is_named(
 
 
 # `preflight` asks, and `announce` runs right after it.
-NO_JOBS = {"flush_metrics", "store_profile"}
+NO_JOBS = {"count_scripts", "flush_metrics", "store_profile"}
 """Denied, these cost a warning: a worker that may not keep figures still runs its jobs."""
 WORKERS = [
     name

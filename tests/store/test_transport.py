@@ -296,8 +296,8 @@ def clients(redis: redis_py.Redis, name: str) -> int:
     return sum(client["name"] == name for client in redis.client_list())
 
 
-def test_close_closes_idle_connections(url: str, redis: redis_py.Redis, connect: Connect) -> None:
-    transport = connect(url, {"client_name": "closing"})
+def test_close_closes_idle_connections(server: Server, redis: redis_py.Redis, connect: Connect) -> None:
+    transport = connect(server.url, {"client_name": "closing"})
     transport.run(push(1))
     assert clients(redis, "closing") == 1
 
@@ -306,7 +306,7 @@ def test_close_closes_idle_connections(url: str, redis: redis_py.Redis, connect:
 
     wait_until(lambda: clients(redis, "closing") == 0)
     for attempt in (lambda: transport.run(push(2)), lambda: transport.command("PING")):
-        with pytest.raises(RedisUnavailable, match=f"^the client of {url} was closed"):
+        with pytest.raises(RedisUnavailable, match=f"^the client of {server.url} was closed"):
             attempt()
 
 

@@ -25,6 +25,8 @@ from sidekiq_lua.errors import (
 from sidekiq_lua.worker.embedded import Embedded
 from sidekiq_lua.worker.marks import Marks
 
+pytestmark = pytest.mark.own_keys
+
 
 @pytest.fixture
 def embed(app: Sidekiq) -> Any:

@@ -13,6 +13,8 @@ from waiting import wait_until
 from sidekiq_lua.payload import crash_key
 from sidekiq_lua.worker.marks import SLOT, Marks, read_marks
 
+pytestmark = pytest.mark.own_keys
+
 PARENT = """
 import sys, threading
 sys.path[:0] = {path!r}

@@ -1,6 +1,7 @@
 """Runs test suites with every server of theirs under MONITOR, and checks each call of each script.
 
-tests/servers.py writes the logs where SIDEKIQ_LUA_TEST_MONITOR says.
+tests/servers.py writes the logs where SIDEKIQ_LUA_TEST_MONITOR says. In the same run tests/as_roles.py has
+the code under test log in as the users that `sidekiq-lua acl` prints, and nothing may be denied to them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from . import checks, monitor
 from .rules import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = ("tests/store", "tests/journeys", "tests/worker", "tests/lua")
+SUITES = ("tests/store", "tests/journeys", "tests/worker", "tests/lua", "tests/api")
 VARIABLE = "SIDEKIQ_LUA_TEST_MONITOR"
+ROLES = "SIDEKIQ_LUA_TEST_ROLES"
 
 
 def run(paths: Sequence[str] = SUITES) -> tuple[list[Finding], Counter[str]]:
@@ -41,7 +43,9 @@ def run(paths: Sequence[str] = SUITES) -> tuple[list[Finding], Counter[str]]:
             "--dist",
             "loadgroup",
         ]
-        ended = subprocess.run([*words, *paths], cwd=ROOT, env={**os.environ, VARIABLE: folder}, check=False)
+        ended = subprocess.run(
+            [*words, *paths], cwd=ROOT, env={**os.environ, VARIABLE: folder, ROLES: "1"}, check=False
+        )
         found, called = read(sorted(Path(folder).iterdir()))
     if ended.returncode:
         found.append(Finding(" ".join(paths), "suite", f"pytest ended with {ended.returncode}"))
