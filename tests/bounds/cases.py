@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any, NamedTuple
 
 from bounds.crowd import (
@@ -98,7 +99,7 @@ def ack_and_fetch(done: int, jobs: int, held: int, size: int) -> Make:
 def promote(jobs: int, size: int) -> Make:
     def make(crowd: Crowd, n: int) -> Call[Any]:
         raws = crowd.scheduled(n, jobs, size)
-        moves = [Promotion(raw, queue, raw + b" ") for raw, queue in zip(raws, QUEUES, strict=False)]
+        moves = [Promotion(raw, queue, raw + b" ") for raw, queue in zip(raws, cycle(QUEUES), strict=False)]
         return STORE.entries.promote("schedule", moves, NOW)
 
     return make

@@ -99,7 +99,7 @@ def touched(commands: list[list[bytes]], card: Callable[[bytes], int], fields: C
                 ranges += words.count(b"INCRBY") + words.count(b"GET")
             case ((b"LMOVE" | b"RPOP" | b"LINDEX" | b"LSET"), _):
                 ranges += 1
-            case ((b"LPUSH" | b"RPUSH" | b"SADD" | b"SREM" | b"ZREM"), [_, *some]):
+            case ((b"LPUSH" | b"RPUSH" | b"SADD" | b"SREM" | b"ZREM" | b"ZMSCORE"), [_, *some]):
                 members.update((member,) for member in some)
             case ((b"HMGET" | b"HGET" | b"HDEL"), [key, *some]):
                 members.update((key, field) for field in some)

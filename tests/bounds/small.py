@@ -184,7 +184,7 @@ SMALL = [
         lambda crowd, n: STORE.counters.preflight(ME.identity, LISTS),
     ),
     Worst("process_info", "", "100 processes", 700, lambda crowd, n: STORE.processes.info(IDENTITIES)),
-    Worst("promote", "1,000,000 due at once", "100 entries", 300, promote(100, 0)),
+    Worst("promote", "1,000,000 due at once", "200 entries", 500, promote(200, 0)),
     Worst("prune", "", "100 processes", 100, prune),
     Worst("push", "onto 1,000,000", "1000 payloads", 1000, push(1000, 0)),
     Worst("push_once", "onto 1,000,000", "1000 payloads", 1000, safe(push(1000, 0))),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ class Member:
     def kill_all(self) -> None:
         """With its stand-in, which would tell the server of the death, in the middle of the next test."""
         for pid in self.children():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended between the look and the shot
+                os.kill(pid, signal.SIGKILL)
         self.kill()
 
     def children(self) -> list[int]:
