@@ -68,8 +68,8 @@ def boot(
 
     instance = load_app(app or "sidekiq_lua.instance:sidekiq")
     instance.is_server = server
-    # Commands that look or act need one with jobs. Never in production, which whoever chooses sees to.
-    instance.may_start_server = server
+    # Never in production, which whoever chooses the server sees to.
+    instance.may_start_server = True
     instance.preset(file, str(path or ""))
     instance.preset(given)
     for module in _required(file, given) if server else modules:
