@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,13 +50,13 @@ def handle_exception(
             logger_of(config).exception("an error handler failed: %r", handler)
 
 
-class Reporting:
+class Reporting(ABC):
     """What an instance logs and reports, by its settings."""
 
     @property
+    @abstractmethod
     def config(self) -> Any:
         """Its settings."""
-        raise NotImplementedError
 
     @property
     def logger(self) -> logging.Logger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..app import App
 
 
-class _Taker:
+class _Taker(ABC):
     """The steps of a real push, up to where Redis would come."""
 
     def push(self, app: App, item: Mapping[str, Any], pool: str | None) -> str | None:
@@ -59,8 +60,8 @@ class _Taker:
             for payload in payloads
         ]
 
-    def take(self, jobs: list[Kept]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def take(self, jobs: list[Kept]) -> None: ...
 
     async def take_async(self, jobs: list[Kept]) -> None:
         self.take(jobs)

@@ -34,6 +34,14 @@ def checkout() -> RubyKind:
     return _kind_or_skip(harness.checkout())
 
 
+@pytest.fixture
+def sidekiq_8(checkout: RubyKind) -> RubyKind:
+    """For what older ones do not have."""
+    if checkout.form != "8.1":
+        pytest.skip(f"SIDEKIQ_SRC is Sidekiq {checkout.form}; name one of 8.1.7, as docs/interop.md says")
+    return checkout
+
+
 @pytest.fixture(params=["debian", "checkout"])
 def kind(request: pytest.FixtureRequest) -> RubyKind:
     """Tests that use `ruby` run with both versions; a module may override this."""
