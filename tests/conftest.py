@@ -23,6 +23,17 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several test processes none should begin something long when the others have ended."""
+
+    def seconds(item: pytest.Item) -> float:
+        limit = item.get_closest_marker("timeout")
+        return limit.args[0] if limit else 0
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=seconds, reverse=True)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """The server most tests share. SIDEKIQ_LUA_TEST_SERVER=redis or valkey names its kind.

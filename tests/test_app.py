@@ -171,13 +171,15 @@ def test_threads_wait_for_a_block_that_is_running(url: str, dump: Dump) -> None:
     @app.configure_client
     def slowly(config: Any) -> None:
         started.set()
-        go.wait(10)
+        assert go.wait(10)
         config.redis = url
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(app.client.enqueue, "A")
-        started.wait(10)
-        second = pool.submit(app.client.enqueue, "A")
+        first = pool.submit(lambda: app.client.enqueue("A"))
+        assert started.wait(10)
+        second = pool.submit(lambda: app.client.enqueue("A"))
+        with pytest.raises(TimeoutError):  # without its wait it would have failed by then
+            second.result(0.3)
         go.set()
         assert len({first.result(10), second.result(10)}) == 2
     assert len(dump()["queue:default"]) == 2

@@ -21,6 +21,12 @@ _ASKS = {
     *(b"GET", b"SET", b"INCRBY", b"DEL", b"UNLINK", b"EXPIRE", b"HLEN", b"STRLEN"),
 }
 """Commands that touch one key as a whole, or ask for one member by a hash."""
+_PACE = """
+for i = 1, 2000 do redis.call('HINCRBY', KEYS[1], i % 50, 1) end
+redis.call('DEL', KEYS[1])
+"""
+_PACE_MS = 3.0
+"""What that takes where the limits in milliseconds hold as they are written."""
 
 
 class Meter:
@@ -38,12 +44,18 @@ class Meter:
         self._client.script_load(call.script.text)
         self._client.slowlog_reset()
         reply = self._transport.run(call)
-        (spent,) = [
-            entry["duration"]
-            for entry in self._client.slowlog_get(8)
-            if entry["command"].startswith(b"EVALSHA")
-        ]
-        return spent / 1000, reply
+        return self._spent_ms(b"EVALSHA"), reply
+
+    def slowness(self) -> float:
+        """How many times as long as `_PACE_MS` the server takes for `_PACE` just now; 1 if it is faster."""
+        self._client.slowlog_reset()
+        self._client.eval(_PACE, 1, "pace")
+        return max(1.0, self._spent_ms(b"EVAL ") / _PACE_MS)
+
+    def _spent_ms(self, command: bytes) -> float:
+        found = self._client.slowlog_get(8)
+        (spent,) = [entry["duration"] for entry in found if entry["command"].startswith(command)]
+        return spent / 1000
 
     def members(self, call: Call[Any]) -> tuple[int, int]:
         """How many members the call touches (see `touched`), and with how many commands."""

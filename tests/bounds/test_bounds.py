@@ -1,6 +1,7 @@
 """No call of a script touches more than its header states, and none keeps the server for 5 ms.
 
-The exceptions are named in headers, and have limits of their own here.
+The exceptions are named in headers, and have limits of their own here. On a machine that is slower than
+the one the limits were measured on, they are longer by as much as a fixed script takes longer there.
 """
 
 from __future__ import annotations
@@ -47,16 +48,18 @@ def test_a_call_keeps_its_bound(crowded: tuple[Crowd, Meter], worst: Worst) -> N
     assert worst.says in bound(worst.script)
 
     calls = iter(range(100))
-    spent = 0.0
+    spent = limit = 0.0
     for _ in range(3):  # another process may have had the server's processor: a slow call is slow each time
-        spent = median(meter.ms(worst.make(crowd, next(calls)))[0] for _ in range(ROUNDS))
-        if spent < worst.ms:
+        rounds = [(meter.ms(worst.make(crowd, next(calls)))[0], meter.slowness()) for _ in range(ROUNDS)]
+        spent = median(ms for ms, _ in rounds)
+        limit = worst.ms * median(slowness for _, slowness in rounds)
+        if spent < limit:
             break
     call = worst.make(crowd, next(calls))
     members, commands = meter.members(call)
 
     # Shown by --log-cli-level=INFO.
-    logging.getLogger(__name__).info("%s: %.2f ms, %d members", worst, spent, members)
+    logging.getLogger(__name__).info("%s: %.2f of %.2f ms, %d members", worst, spent, limit, members)
     assert members <= worst.members + FIXED
     assert commands <= COMMANDS * (members + len(call.keys)) + FIXED
-    assert spent < worst.ms
+    assert spent < limit

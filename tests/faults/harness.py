@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from faults.ledger import Audit, Keyspace, Ledger, audit
+from waiting import hurry as make_due
 from waiting import wait_until
 
 from sidekiq_lua.errors import LostReply, RedisError
@@ -102,11 +103,6 @@ class Crew:
             self.push(app, f"drop-{k}", "AsyncWorkJob", 0, failures=9, retry=False)
             self.push(app, f"later-{k}", "WorkJob", 0, at=time.time() + 0.2)
 
-    def hurry(self) -> None:
-        """Make every retry due now, as the time would."""
-        for raw in self.redis.zrange("retry", 0, -1):
-            self.redis.zadd("retry", {raw: time.time() - 1}, xx=True)
-
     # -- what must hold -----------------------------------------------------------------
 
     def wait_drained(self, seconds: float = 15, *, hurry: bool = True) -> None:
@@ -114,7 +110,7 @@ class Crew:
 
         def drained() -> bool:
             if hurry:
-                self.hurry()
+                make_due(self.redis)
             return Keyspace.of(self.redis).waiting == 0
 
         try:
@@ -180,8 +176,11 @@ class Member:
     def children(self) -> list[int]:
         """The process ids of its children, where /proc tells them."""
         tasks = Path(f"/proc/{self.pid}/task")
-        files = [] if self.ended else tasks.glob("*/children")
-        return [int(pid) for file in files for pid in file.read_text().split()]
+        found: list[int] = []
+        for file in [] if self.ended else tasks.glob("*/children"):
+            with suppress(OSError):  # that thread ended since
+                found += map(int, file.read_text().split())
+        return found
 
     def stop(self, seconds: float = 20) -> int:
         """Let it stop in order; its exit code."""

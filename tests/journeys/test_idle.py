@@ -77,9 +77,9 @@ def test_an_idle_worker_costs_next_to_nothing(idle):
     pids = [worker.process.pid, *children(worker.process.pid)]
     assert len(pids) == 2
     pause = threading.Event()
-    pause.wait(15)  # past the start-up
+    pause.wait(12)  # past the start-up
     before, cpu, began = commands(client), sum(map(cpu_s, pids)), time.time()
-    pause.wait(60)
+    pause.wait(30)  # three heartbeats and two sweeps for orphans
     elapsed = time.time() - began
     a_second = (commands(client) - before - 1) / elapsed
     share = (sum(map(cpu_s, pids)) - cpu) / elapsed
