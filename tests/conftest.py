@@ -25,6 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of several test processes none should begin something long when the others have ended."""
+    lost = [
+        item.nodeid
+        for item in items
+        if item.get_closest_marker("interop") and "interop" not in item.path.parts
+    ]
+    if lost:
+        raise pytest.UsageError(f"CI looks for interop tests in tests/interop: {lost}")
 
     def seconds(item: pytest.Item) -> float:
         limit = item.get_closest_marker("timeout")

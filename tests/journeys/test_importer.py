@@ -46,12 +46,12 @@ def test_every_row_is_imported_and_greeted(tmp_path, url, redis, start_worker, c
     app.client.push({"class": "ImportPeople", "args": [str(path)]})
     app.close()
 
-    # While the table is locked, a job is in the middle of an item.
+    # While the table is locked, a job comes to the middle of its first item and no further.
     with locked(count.database):
         first = start_worker("first", "-r", str(JOBS))
         wait_until(lambda: "class=ImportPeople: start" in first.text(), 20)
         first.signal(signal.SIGTERM)
-        wait_until(lambda: "Pausing to allow jobs to finish" in first.text(), 20)
+        wait_until(lambda: "Terminating quiet threads" in first.text(), 20)
     assert first.stop() == 0
     assert count() < ROWS
     with locked(count.database):
