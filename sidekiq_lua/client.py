@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -73,16 +73,31 @@ class Sender:
 class Progress:
     """The slices of a bulk push, and how far it came; a `with` block over it makes errors say so."""
 
-    def __init__(self, parts: Iterable[Slice]) -> None:
+    def __init__(self, parts: Iterator[Slice]) -> None:
         self._parts = parts
+        self._ahead: list[Slice | Exception | None] = []
         self.sending: list[str] = []
         self.jids: list[str | None] = []
 
     def __iter__(self) -> Iterator[Slice]:
-        for part in self._parts:
+        while True:
+            if not self._ahead:
+                self.make_next()
+            part = self._ahead.pop()
+            if part is None:
+                return
+            if isinstance(part, Exception):
+                raise part
             self.sending = [jid for jid in part.jids if jid is not None]
             yield part
             self.jids += part.jids
+
+    def make_next(self) -> None:
+        """Make the slice after this one already; what is wrong with it is raised when it is its turn."""
+        try:
+            self._ahead.append(next(self._parts, None))
+        except Exception as error:
+            self._ahead.append(error)
 
     def check(self, results: Sequence[Any]) -> None:
         """Raises the first error among the results of the slice's calls."""
@@ -156,6 +171,7 @@ class BaseClient(Sender):
         pool = self._route(item)
         if switch.choose and (taker := switch.choose()):
             return taker.push_bulk(self._app, item, pool)
+        alone = self._enqueuer.is_alone(item)
         with Progress(self._enqueuer.bulk(item, pool)) as progress:
             for part in progress:
                 outbox = self._app.outbox(pool)
@@ -163,7 +179,15 @@ class BaseClient(Sender):
                     outbox.send(part.calls, progress.sending)
                     continue
                 transport = self._app.transport(pool)
-                if len(part.calls) == 1:
+                if len(part.calls) == 1 and alone:
+                    sent = transport.send(part.calls[0])
+                    try:
+                        progress.make_next()  # while the server works on this one
+                    except BaseException:
+                        sent.abandon()
+                        raise
+                    sent.read()
+                elif len(part.calls) == 1:
                     transport.run(part.calls[0])
                 else:
                     progress.check(transport.run_many(part.calls))

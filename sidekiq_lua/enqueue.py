@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from .strict import unsafe
 
 if TYPE_CHECKING:
     from .app import App
+    from .config import Config
 
 SLICE = 1000
 SLICE_SCHEDULED = 100
@@ -57,14 +58,21 @@ class Enqueuer:
     def prepare(self, item: Mapping[str, Any], pool: Any) -> Payload | None:
         """The whole payload of one job, checked, or None if client middleware stopped it."""
         kind, normed = self._normalize(item)
-        return self._finish(kind, normed, pool)
+        return self._finish(kind, normed, pool, self._app.config)
+
+    def is_alone(self, item: Mapping[str, Any]) -> bool:
+        """Whether making the payloads of a bulk runs no code of the user's, which may want a connection."""
+        rows = item.get("args") if isinstance(item, Mapping) else None
+        return type(rows) in (list, tuple) and not self._app.config.client_middleware
 
     def bulk(self, item: Mapping[str, Any], pool: Any) -> Iterator[Slice]:
         """The slices of a bulk push, made one after the other, so that arguments may come lazily."""
         for payloads in self.prepare_bulk(item, pool):
             kept = [payload for payload in payloads if payload is not None]
             jids = [None if payload is None else payload["jid"] for payload in payloads]
-            yield Slice(self.calls(kept), jids, kept)
+            # With no client middleware, those of a slice are alike.
+            alike = len(kept) > 1 and not self._app.config.client_middleware
+            yield Slice(self.calls(kept, alike=alike), jids, kept)
 
     def prepare_bulk(self, item: Mapping[str, Any], pool: Any) -> Iterator[list[Payload | None]]:
         """The payloads of a bulk push, slice by slice; None for a job that client middleware stopped."""
@@ -88,6 +96,7 @@ class Enqueuer:
             payloads: list[Payload | None] = []
             last = min(first + size, len(rows))
             jids = [options["jid"]] if options.get("jid") else new_jids(last - first)
+            config = self._app.config
             for position in range(first, last):
                 row = rows[position]
                 if not isinstance(row, list | tuple):
@@ -95,7 +104,7 @@ class Enqueuer:
                 copy = {**normed, "args": list(row), "jid": jids[position - first]}
                 if times and times[position] is not None:
                     copy["at"] = times[position]
-                payloads.append(self._finish(kind, copy, pool))
+                payloads.append(self._finish(kind, copy, pool, config))
             yield payloads
 
     def _times(self, options: Mapping[str, Any], jobs: int, name: str) -> list[float | None] | None:
@@ -130,10 +139,12 @@ class Enqueuer:
         payload = normalize(item, DEFAULTS, self._app.stamp)
         return payload["class"], payload
 
-    def _finish(self, kind: type[JobBase] | str, payload: Payload, pool: Any) -> Payload | None:
+    def _finish(
+        self, kind: type[JobBase] | str, payload: Payload, pool: Any, config: Config
+    ) -> Payload | None:
         if isinstance(kind, type):
             kind.check_args(payload["args"])
-        chain = self._app.config.client_middleware
+        chain = config.client_middleware
         if chain:
             # What middleware appends to tags must not stay in the class's options, or in a bulk's next job.
             own = {k: v.copy() if type(v) in (list, dict) else v for k, v in payload.items()}
@@ -141,7 +152,7 @@ class Enqueuer:
             if not passed:
                 return None
             payload = _usable(passed)
-        self._check(payload)
+        self._check(payload, config.strict_args)
         return payload
 
     def check_edited(self, payload: Payload) -> None:
@@ -150,10 +161,9 @@ class Enqueuer:
         kind = self._app.registry.find(payload["class"])
         if kind is not None:
             kind.check_args(payload["args"])
-        self._check(payload)
+        self._check(payload, self._app.config.strict_args)
 
-    def _check(self, payload: Payload) -> None:
-        mode = self._app.config.strict_args
+    def _check(self, payload: Payload, mode: str) -> None:
         problem = unsafe(payload["args"]) if mode != "none" else None
         if problem:
             name = payload.get("wrapped") or payload["class"]
@@ -162,10 +172,16 @@ class Enqueuer:
                 raise UnserializableArguments(message)
             warnings.warn(message, stacklevel=_callers_level())
 
-    def calls(self, payloads: list[Payload]) -> list[Call[int]]:
-        """One call for each queue, one for the schedule, and more where one would carry over 8 MB."""
-        dump, queues = self._app.codec.dump_new, self._app.store.queues
+    def calls(self, payloads: list[Payload], *, alike: bool = False) -> list[Call[int]]:
+        """One call for each queue, one for the schedule, and more where one would carry over 8 MB.
+
+        `alike`: they differ in their arguments, jids and times alone.
+        """
+        codec, queues = self._app.codec, self._app.store.queues
         now = self._app.stamp.now()
+        dump: Callable[[Payload], bytes] = codec.dump_new
+        if alike and not any("at" in payload for payload in payloads):
+            dump = codec.dump_alike({**payloads[0], "enqueued_at": now})
         scheduled: list[tuple[float, bytes]] = []
         grouped: dict[str, list[bytes]] = {}
         for payload in payloads:

@@ -14,7 +14,9 @@ import pytest
 from both_clients import NOW, app, client, parsed, queued, stored
 
 from sidekiq_lua import Sidekiq
+from sidekiq_lua.enqueue import Enqueuer
 from sidekiq_lua.errors import InvalidJob, SignatureMismatch, UnserializableArguments
+from sidekiq_lua.store import fault
 
 Dump = Callable[[], dict[str, Any]]
 
@@ -255,6 +257,48 @@ def test_an_error_in_a_later_slice_says_how_many_were_pushed(
 
     assert caught.value.__notes__ == ["8 jobs of this bulk were pushed before"]
     assert redis.llen("queue:default") == 8
+
+
+def test_the_next_slice_is_made_while_the_server_works(app: Sidekiq, monkeypatch: Any) -> None:
+    told: list[str] = []
+    make = Enqueuer.calls
+
+    def making(self: Enqueuer, payloads: list[Any], **words: Any) -> Any:
+        told.append("made")
+        return make(self, payloads, **words)
+
+    monkeypatch.setattr(Enqueuer, "calls", making)
+    monkeypatch.setattr(fault, "at", lambda stage, call: told.append(stage))
+    app.client.push_bulk({"class": "A", "args": rows(6), "batch_size": 3})
+
+    assert told == ["made", "before", "sent", "made", "after", "before", "sent", "after"]
+
+
+@pytest.mark.parametrize("row", [[{1}], "ab"])
+def test_what_is_wrong_with_it_is_raised_when_the_one_before_it_is_pushed(
+    app: Sidekiq, redis: Any, row: Any
+) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        app.client.push_bulk({"class": "A", "args": [*rows(9), row], "batch_size": 4})
+
+    assert caught.value.__notes__ == ["8 jobs of this bulk were pushed before"]
+    assert redis.llen("queue:default") == 8
+    app.client.push({"class": "A", "args": []})  # its connection is free again
+
+
+def test_client_middleware_never_runs_while_a_connection_is_held(url: str) -> None:
+    """It may want one, and here is one alone."""
+    app = Sidekiq(redis={"url": url, "pool_size": 1})
+
+    class Counting:
+        def call(self, job_class: Any, job: Any, queue: Any, pool: Any, call_next: Any) -> Any:
+            app.transport().command("INCR", "made")
+            return call_next()
+
+    app.config.client_middleware.add(Counting)
+    app.client.push_bulk({"class": "A", "args": rows(6), "batch_size": 3})
+    assert app.transport().command("GET", "made") == b"6"
+    app.close()
 
 
 def test_an_error_in_the_first_slice_has_no_such_note(client: Any, dump: Dump) -> None:
