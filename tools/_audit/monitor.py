@@ -38,14 +38,17 @@ def calls(lines: Iterable[bytes], scripts: Mapping[str, Script]) -> Iterator[Ran
     """The calls of known scripts, by hash; what unknown ones do inside is passed over."""
     running: Ran | None = None
     for line in lines:
-        sender, command = words(line)
-        if sender == "lua":
+        sender, _, rest = line.partition(b"] ")
+        if sender.endswith(b" lua"):
             if running:
-                running.inner.append(command)
+                running.inner.append(words(line)[1])
             continue
         if running:
             yield running
         running = None
+        if not rest[:8].upper().startswith(b'"EVALSHA'):
+            continue  # most lines: to read their words would take as long as all the rest
+        command = words(line)[1]
         if command[0] in {b"EVALSHA", b"EVALSHA_RO"} and len(command) > 2:
             script = scripts.get(command[1].decode().lower())
             if script:
