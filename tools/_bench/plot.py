@@ -22,6 +22,7 @@ def plot(results: list[Path], to: Path) -> None:
     if not charts:
         sys.exit(f"tools/bench: no figures in {', '.join(map(str, results))}")
     matplotlib.rcParams["svg.hashsalt"] = "tools/bench"
+    matplotlib.rcParams["svg.fonttype"] = "none"
     figure, axes = pyplot.subplots(len(charts), 1, figsize=(8, 1.2 + 1.9 * len(charts)), squeeze=False)
     for axis, (title, bars) in zip(axes[:, 0], charts, strict=True):
         names = [*bars][::-1]
