@@ -128,7 +128,7 @@ def test_watching_as_text_without_a_terminal(cli: CommandLine, redis: Any) -> No
 
 def test_watching_on_a_terminal(cli: CommandLine, redis: Any) -> None:
     code, screen = cli.on_terminal("monitor", "--watch", "overview", after="Dead: 0", answer="\x03")
-    assert code == 0
+    assert code == 0, screen
     assert screen.startswith("\x1b[2J\x1b[H---- Overview ----\x1b[K\n  Processed: 0\x1b[K\n")
     assert "Traceback" not in screen
 
