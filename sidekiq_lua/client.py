@@ -152,7 +152,7 @@ class BaseClient(Sender):
         outbox = self._app.outbox(pool)
         try:
             if outbox is None:
-                self._app.transport(pool).convoy.run(call)
+                self._app.transport(pool).run(call)
             else:
                 outbox.send([call], [jid])
         except LostReply as error:

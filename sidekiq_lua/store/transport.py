@@ -15,7 +15,6 @@ from ..clock import monotonic
 from ..errors import LostReply, RedisError, RedisRefused, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait
-from .convoy import Convoy
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .script_counts import ScriptCounts
@@ -45,7 +44,6 @@ class Transport:
 
     def _forget_connections(self) -> None:
         self._idle: deque[tuple[Any, float]] = deque()
-        self.convoy = Convoy(self)
         # Not a semaphore, which takes ten times as long.
         self._slots: SimpleQueue[None] = SimpleQueue()
         self._add_slots(self.size)

@@ -223,7 +223,8 @@ class Exchange:
         else:
             self.give_back([trip.delivery])
             self._renew()
-        return bool(self.ready or self._done)
+        # Where it may not stay a slot is free for which nothing was waited meanwhile: fetch, and wait again.
+        return True
 
     def renew(self, gone: Owner) -> None:
         """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""

@@ -54,6 +54,21 @@ def test_in_a_list_of_an_earlier_epoch_it_goes_back(exchange, redis):
     assert not list(redis.scan_iter("lua:running:*"))
 
 
+@pytest.mark.parametrize("why", ["REAPED", "BACK", "GONE"])
+def test_where_it_may_not_stay_the_free_slot_is_fetched_for_again(exchange, redis, why):
+    """Nothing is waited for while the question is under way: there seems to be no room."""
+    if why == "REAPED":
+        redis.delete("lua:owners")
+    elif why == "BACK":
+        redis.sadd("paused", "default")
+        redis.lpush("lua:running:host:1:abc:0.0:default", RAW)
+    exchange.admit("default", RAW, exchange.ownership.running)
+    assert exchange.room() == 1
+    assert exchange.trip()
+    assert not exchange.ready
+    assert exchange.room() == 2
+
+
 # -- whose turn it is to make a trip ------------------------------------------------------------
 
 

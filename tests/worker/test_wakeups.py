@@ -44,13 +44,16 @@ def test_a_job_that_ends_while_the_waiter_is_on_a_trip(make_app, run, redis, sce
     """Its thread finds the trip taken and rests. Nothing is waited for then, so no push would help."""
     app = make_app(concurrency=1)
     scene.who = "/fetcher"
+    begun = threading.Event()
 
     class AsyncJob(app.Job):
         async def perform(self):
-            pass
+            while not begun.is_set():  # else the thread that begins the next one might acknowledge it
+                await asyncio.sleep(0.005)
 
     class SyncJob(app.Job):
         def perform(self):
+            begun.set()
             assert scene.go_on.wait(10)
             if ends == "badly":
                 raise ValueError

@@ -31,7 +31,7 @@ ROLES = "SIDEKIQ_LUA_TEST_ROLES"
 def run(paths: Sequence[str] = SUITES) -> tuple[list[Finding], Counter[str]]:
     """The findings, and how often each script was called."""
     with tempfile.TemporaryDirectory(prefix="audit-") as folder:
-        workers = str(min(8, 2 * (os.cpu_count() or 1)))
+        workers = str(min(8, 1 + (os.cpu_count() or 1)))
         words = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--dist", "loadgroup"]
         ended = subprocess.run(
             [*words, *paths], cwd=ROOT, env={**os.environ, VARIABLE: folder, ROLES: "1"}, check=False
