@@ -18,7 +18,7 @@ from .delivery import Delivery
 from .order import QueueOrder
 from .ownership import Ownership
 from .pace import Pace
-from .trip import Admission, Trip, cut, request
+from .trip import Trip, cut, request
 
 ACKS_A_CALL = 200
 
@@ -59,7 +59,7 @@ class Exchange:
         self._done: deque[Delivery] = deque()
         self.owed: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
         self._lock = threading.Lock()
-        self._trip: Trip | Admission | None = None
+        self._trip: Trip | None = None
         self.pace = Pace()
         self._plenty = False
         self._missed = False
@@ -74,6 +74,11 @@ class Exchange:
             return 0
         coming = self._trip.room if self._trip else 0
         return max(slots + self.pace.ahead(slots) - len(self.ready) - coming, 0)
+
+    @property
+    def runs(self) -> int:
+        """How many jobs have run."""
+        return self.pace.runs
 
     @property
     def has_news(self) -> bool:
@@ -143,11 +148,9 @@ class Exchange:
             self._keep(done, error)
             raise
 
-    def _arrive(self, trip: Trip | Admission) -> bool:
+    def _arrive(self, trip: Trip) -> bool:
         """Read the answer and act on it; whether there may be more to do at once."""
         self._trip = None
-        if isinstance(trip, Admission):
-            return self._admitted(trip)
         try:
             fetched = trip.sent.read()
         except RedisError as error:
@@ -195,35 +198,38 @@ class Exchange:
         if fetched.problem:
             self._report(fetched.problem)
 
-    def admit(self, queue: str, raw: bytes, running: Running) -> None:
-        """A blocking move delivered a job to a running list: ask whether it may stay, or give it back.
-
-        The answer is for the thread that shall run it, which wakes up meanwhile. Raises RedisError; then
-        reconciling finds the job in the running list and takes it up.
-        """
+    def admit(self, queue: str, raw: bytes, running: Running) -> bool:
+        """A blocking move delivered a job to a running list: keep it, or give it back. Raises RedisError."""
+        owner = self.ownership.owner
         delivery = Delivery(queue, raw, running)
-        # No renewal in between: it registers the old epoch again, and a job of this process that was
-        # recovered meanwhile would be in the old list beside the bytes that its first run settles.
-        with self._lock:
-            self._end_trip()
-            if running is self.ownership.running and self.room() > 0:
-                self._trip = Admission(self._transport.send(running.admit(queue, raw)), delivery)
-                return
-        self.give_back([delivery])
-
-    def _admitted(self, trip: Admission) -> bool:
-        state = trip.sent.read()
+        held = self.ownership.held
+        held.add(delivery)
+        try:
+            # No renewal in between: it registers the old epoch again, and a job of this process that was
+            # recovered meanwhile would be in the old list beside the bytes that its first run settles.
+            with self._lock:
+                if running is not self.ownership.running:
+                    state = "OLD"
+                elif self.room() <= 0:
+                    state = "FULL"
+                else:
+                    state = self._transport.run(running.admit(queue, raw))
+            if state in ("OLD", "FULL", "REAPED"):
+                self.give_back([delivery])
+            if state == "REAPED":
+                self.renew(owner)
+        except RedisError:
+            # Reconciling finds it in the running list and takes it up again.
+            held.discard(delivery)
+            raise
+        self._transport.counts.fenced["admit"] += state == "GONE"
+        if state == "BACK":
+            self.paused |= {queue}
+        if state != "KEPT":
+            held.discard(delivery)
+            return False
         self.last_answer = monotonic()
-        if state == "KEPT":
-            self._take_on([trip.delivery])
-        elif state == "BACK":
-            self.paused |= {trip.delivery.queue}
-        elif state == "GONE":
-            self._transport.counts.fenced["admit"] += 1
-        else:
-            self.give_back([trip.delivery])
-            self._renew()
-        # Where it may not stay a slot is free for which nothing was waited meanwhile: fetch, and wait again.
+        self.ready.append(delivery)
         return True
 
     def renew(self, gone: Owner) -> None:

@@ -41,7 +41,7 @@ class Runner:
     @property
     def runs(self) -> int:
         """How many jobs have run since the start."""
-        return sum(station.exchange.pace.runs for station in self._launcher.stations)
+        return sum(station.exchange.runs for station in self._launcher.stations)
 
     @property
     def concurrency(self) -> int:

@@ -21,15 +21,6 @@ class Trip(NamedTuple):
     running: Running
 
 
-class Admission(NamedTuple):
-    """A trip of its own kind, for a job that a blocking move delivered: may it stay?"""
-
-    sent: Sent[str]
-    delivery: Delivery
-    done: Sequence[Delivery] = ()
-    room: int = 1
-
-
 def request(
     running: Running, queues: Sequence[str], room: int, done: Sequence[Delivery], day: str
 ) -> Call[Fetched]:

@@ -178,7 +178,7 @@ class Waiter:
     def _stands_still(self) -> bool:
         """Whether no job has ended and no answer come since the last look."""
         exchange = self._exchange
-        progress = exchange.pace.runs, exchange.last_answer
+        progress = exchange.runs, exchange.last_answer
         if progress != self._progress:
             self._progress = progress
             return False
@@ -226,8 +226,8 @@ class Waiter:
         # Where one job came from there may be more, and the next thread's trip may be far away.
         self._exchange.last_answer = monotonic()
         self._arm = True
-        if job is not None:
-            self._exchange.admit(move.queue, job, move.running)
+        if job is not None and self._exchange.admit(move.queue, job, move.running):
+            self._wake()
 
     def _look(self) -> None:
         """Now and then: are paused queues back, can what is owed be settled?"""
