@@ -141,11 +141,11 @@ def test_a_push_that_is_sent_again_is_waited_for_too(pair: Pair) -> None:
         app.client.enqueue("Warm")
         pair.freeze()
         try:
-            proxy.on(b"mine", Fate.CUT_REPLY)
-            with pytest.raises(NotReplicated, match="mine may be lost"):
-                app.client.push({"class": "A", "args": [], "jid": "mine"})
+            proxy.on(b"sent-again", Fate.CUT_REPLY)
+            with pytest.raises(NotReplicated, match="sent-again may be lost"):
+                app.client.push({"class": "A", "args": [], "jid": "sent-again"})
             assert proxy.met
-            assert pair.jids(pair.server).count("mine") == 1
+            assert pair.jids(pair.server).count("sent-again") == 1
         finally:
             pair.thaw()
         app.close()
