@@ -136,6 +136,8 @@ def test_who_may_not_wait(pair: Pair, make: Any, request: pytest.FixtureRequest)
 
 def test_a_push_that_is_sent_again_is_waited_for_too(pair: Pair) -> None:
     """The second connection has not written the job: WAIT there must cover it all the same."""
+    with pair.server.client() as client:
+        client.flushall()
     with Proxy(pair.server.port) as proxy:
         app = Sidekiq(redis=proxy.url, reliable_push=True, wait_replicas=1, wait_timeout_ms=100)
         app.client.enqueue("Warm")
