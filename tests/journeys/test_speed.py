@@ -31,7 +31,10 @@ def test_draining_reaches_a_third_of_a_bare_loop_over_the_same_scripts():
     assert found["ratio"] >= 0.35, found
 
 
-@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-tools is not here")
+@pytest.mark.skipif(
+    shutil.which("redis-benchmark") is None,
+    reason="redis-benchmark is not on the PATH: apt-get install redis-tools; CI has it",
+)
 def test_pushes_of_many_clients_and_in_bulk():
     found = bench("enqueue")
     assert found["bulk / redis-benchmark"] >= 0.25, found
