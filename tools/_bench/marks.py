@@ -25,6 +25,9 @@ class Pen:
     def mark(self, name: str, number: int, at_ns: int | None = None) -> None:
         os.write(self._files[name], _RECORD.pack(number, time.monotonic_ns() if at_ns is None else at_ns))
 
+    def count(self, name: str) -> int:
+        return os.fstat(self._files[name]).st_size // _RECORD.size
+
 
 class Marks:
     """Reads them."""
