@@ -94,6 +94,11 @@ def tid_of(native_id: int) -> str:
     return _base36((native_id * 8) ^ os.getpid())
 
 
+def set_tid(name: str) -> None:
+    """Let `tid()` answer `name` in this contextvars context from now on: one that ends with its job."""
+    _tid_override.set(name)
+
+
 def task_tid() -> str:
     """A name for one async job on this thread, unique in this process: the thread's, '-', a number."""
     return f"{tid()}-{_base36(next(_tasks))}"

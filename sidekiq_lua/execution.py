@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import copy_context
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def call_job(app: App, job: JobBase[Any], payload: Payload, queue: str, chain: C
     perform: Callable[..., Any] = job.perform
     if chain:
         # What middleware puts in the place of `args` is what perform gets, as in Sidekiq.
-        result = chain.invoke(job, payload, queue, lambda: perform(*payload["args"]))
+        result = chain.invoke(job, payload, queue, partial(_perform, perform, payload))
     else:
         result = perform(*payload["args"])
     if type(result) is CoroutineType:
@@ -55,7 +56,12 @@ async def await_job(
     perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform
     if not chain:
         return await perform(*payload["args"])
-    return await chain.invoke_async(job, payload, queue, lambda: perform(*payload["args"]))
+    return await chain.invoke_async(job, payload, queue, partial(_perform, perform, payload))
+
+
+def _perform(perform: Callable[..., Any], payload: Payload) -> Any:
+    """Not a closure: its cells would be made for each job, and looked at by the garbage collector."""
+    return perform(*payload["args"])
 
 
 def run_inline(app: App, job_class: type[JobBase[Any]], item: Mapping[str, Any]) -> bool | None:

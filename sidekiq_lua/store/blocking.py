@@ -32,11 +32,13 @@ class BlockingMove:
         """Where the move, once armed, puts the job."""
         self._endpoint = endpoint
         self._timeout_s = timeout_s
-        self._deadline = 0.0
+        self.deadline = 0.0
+        """When, by the monotonic clock, the server should have answered: the connection is dead then."""
         self._connection: Any = None
 
-    def arm(self, running: Running) -> None:
-        """Send the move. Raises RedisUnavailable."""
+    def arm(self, running: Running) -> bool:
+        """Send the move; whether that is on a new connection. Raises RedisUnavailable."""
+        before = self._connection
         try:
             connection = self._connected()
         except theirs.RedisError as error:
@@ -54,10 +56,12 @@ class BlockingMove:
             fault.at("sent", "BLMOVE")
         self.armed = True
         self.running = running
-        self._deadline = monotonic() + self._timeout_s + _GRACE_S
+        self.deadline = monotonic() + self._timeout_s + _GRACE_S
+        return connection is not before
 
     def _connected(self) -> Any:
         if self._connection is None or not self._connection.is_connected:
+            self.close()
             self._connection = self._endpoint.connect(blocking_s=_GRACE_S)
             self._connection.connect()
             self._connection.send_command("CLIENT", "ID")
@@ -87,15 +91,6 @@ class BlockingMove:
         if fault.at:
             fault.at("after", "BLMOVE")
         return reply
-
-    def patience(self) -> float:
-        """Seconds until the server must have answered."""
-        return max(self._deadline - monotonic(), 0.0)
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the server should have answered by now: the connection is dead."""
-        return self.armed and monotonic() > self._deadline
 
     def gave_up(self) -> RedisUnavailable:
         """The error that an overdue answer is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..payload import Payload
 from ..store import Running
 
 
@@ -10,9 +11,10 @@ class Delivery:
 
     `running` is where the job was fetched to; settling it looks only there, whatever epoch the process
     has come to since. `resent`: a settle call was sent once without an answer, so "gone" is no surprise.
+    `payload`: what `raw` says, if somebody has looked already; `on_loop`: it needs no thread to begin.
     """
 
-    __slots__ = ("given_back", "queue", "raw", "resent", "running")
+    __slots__ = ("given_back", "on_loop", "payload", "queue", "raw", "resent", "running")
 
     def __init__(self, queue: str, raw: bytes, running: Running) -> None:
         self.queue = queue
@@ -20,3 +22,5 @@ class Delivery:
         self.running = running
         self.resent = False
         self.given_back = False
+        self.on_loop = False
+        self.payload: Payload | None = None

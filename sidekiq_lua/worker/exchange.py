@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from ..clock import Clock, monotonic
 from ..errors import LostReply, RedisError, RedisUnavailable
-from ..store import Running, Transport
+from ..store import Transport
 from ..store.calls import Call
 from ..store.owners import Owner
 from ..store.running import Fetched, Settled
@@ -58,7 +58,8 @@ class Exchange:
         self._on_outage = on_outage
         self._done: deque[Delivery] = deque()
         self.owed: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Held by who is on a trip, admits a job or renews the registration."""
         self._trip: Trip | None = None
         self.pace = Pace()
         self._plenty = False
@@ -90,7 +91,7 @@ class Exchange:
         """Whether an idle thread would find something to do: a job to start, or a trip to make or end."""
         if self.ready:
             return True
-        if self.down or self._lock.locked():
+        if self.down or self.lock.locked():
             return False
         return self.has_news or ((self._plenty or self._missed) and self.room() > 0)
 
@@ -98,7 +99,7 @@ class Exchange:
         """Acknowledge and fetch, unless another thread is at it; whether there may be more to do at once."""
         if self.down:
             return False
-        if not self._lock.acquire(blocking=False):
+        if not self.lock.acquire(blocking=False):
             # Who is on a trip may have had no room to fetch for, and has to look again: here is a free slot.
             self._missed = True
             return False
@@ -108,12 +109,12 @@ class Exchange:
             self.fail(error)
             return False
         finally:
-            self._lock.release()
+            self.lock.release()
 
     def set_out(self) -> None:
         """Send the next trip, so that the server works on it while what is ready runs here."""
         self.low = -1
-        if self.down or self._trip or not self._lock.acquire(blocking=False):
+        if self.down or self._trip or not self.lock.acquire(blocking=False):
             return
         try:
             if self._trip is None:
@@ -121,7 +122,7 @@ class Exchange:
         except RedisError as error:
             self.fail(error)
         finally:
-            self._lock.release()
+            self.lock.release()
         self._be_watched()
 
     def _travel(self) -> bool:
@@ -198,43 +199,17 @@ class Exchange:
         if fetched.problem:
             self._report(fetched.problem)
 
-    def admit(self, queue: str, raw: bytes, running: Running) -> bool:
-        """A blocking move delivered a job to a running list: keep it, or give it back. Raises RedisError."""
-        owner = self.ownership.owner
-        delivery = Delivery(queue, raw, running)
-        held = self.ownership.held
-        held.add(delivery)
-        try:
-            # No renewal in between: it registers the old epoch again, and a job of this process that was
-            # recovered meanwhile would be in the old list beside the bytes that its first run settles.
-            with self._lock:
-                if running is not self.ownership.running:
-                    state = "OLD"
-                elif self.room() <= 0:
-                    state = "FULL"
-                else:
-                    state = self._transport.run(running.admit(queue, raw))
-            if state in ("OLD", "FULL", "REAPED"):
-                self.give_back([delivery])
-            if state == "REAPED":
-                self.renew(owner)
-        except RedisError:
-            # Reconciling finds it in the running list and takes it up again.
-            held.discard(delivery)
-            raise
-        self._transport.counts.fenced["admit"] += state == "GONE"
-        if state == "BACK":
-            self.paused |= {queue}
-        if state != "KEPT":
-            held.discard(delivery)
-            return False
+    def take_up(self, delivery: Delivery) -> None:
+        """A blocking move's job was admitted, under the lock."""
         self.last_answer = monotonic()
-        self.ready.append(delivery)
-        return True
+        if delivery.on_loop:
+            self.active[delivery] = None
+        else:
+            self.ready.append(delivery)
 
     def renew(self, gone: Owner) -> None:
         """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""
-        with self._lock:
+        with self.lock:
             try:
                 # What it brings is not started yet, and goes back.
                 self._end_trip()
@@ -362,7 +337,7 @@ class Exchange:
 
         No blocking move may be under way. Raises RedisError, and stays down, while Redis does not work.
         """
-        with self._lock:
+        with self.lock:
             self._end_trip()
             found = 0
             for running in self.ownership.lives:

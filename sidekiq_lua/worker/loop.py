@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context as Variables
 from contextvars import copy_context
 
-from ..context import task_tid, use_tid
+from ..context import set_tid, task_tid
 from ..payload import Payload
 from .delivery import Delivery
 from .processor import JobClass, Processor
@@ -69,8 +69,8 @@ class EventLoop:
         self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass
     ) -> None:
         name = task_tid()
-        with use_tid(name):
-            settle = await processor.run_async(delivery, payload, job_class, name)
+        set_tid(name)
+        settle = await processor.run_async(delivery, payload, job_class, name)
         if settle is not None:
             assert self._loop is not None
             try:

@@ -1,10 +1,14 @@
-"""Runs one job: parse, middleware, perform, and what becomes of it."""
+"""Runs one job: parse, middleware, perform, and what becomes of it.
+
+Nothing in it is a closure: its cells would be made for each job, and looked at by the garbage collector.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from contextvars import Context as Variables
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clock import monotonic
@@ -64,6 +68,15 @@ class Processor:
         self._tally = app.tally if app.config.metrics else None
         self.work: dict[str, Work] = {}
 
+    def foresee(self, delivery: Delivery) -> None:
+        """Parse a job that may not start yet, and tell whether the event loop will run it."""
+        try:
+            payload = delivery.payload = self._app.codec.load(delivery.raw)
+        except UnparsablePayload:
+            return  # it is tried again, and then sent to the dead set
+        job_class = self._app.registry.find(payload["class"])
+        delivery.on_loop = job_class is not None and job_class.is_async
+
     def process(self, delivery: Delivery) -> None:
         """Run one job in this thread, or hand it to the event loop. Raises Shutdown only."""
         try:
@@ -75,7 +88,7 @@ class Processor:
 
     def _process(self, delivery: Delivery) -> None:
         try:
-            payload = self._app.codec.load(delivery.raw)
+            payload = delivery.payload or self._app.codec.load(delivery.raw)
         except UnparsablePayload as error:
             self._failures.unparsable(delivery, error)
             return
@@ -108,7 +121,7 @@ class Processor:
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = self._profiler.call(
-                    payload, lambda: call_job(self._app, job, payload, delivery.queue, self._chain)
+                    payload, partial(call_job, self._app, job, payload, delivery.queue, self._chain)
                 )
             else:
                 call_job(self._app, job, payload, delivery.queue, self._chain)
@@ -142,28 +155,34 @@ class Processor:
             keep_profile = None
             if payload.get("profile"):
                 keep_profile = await self._profiler.call_async(
-                    payload, lambda: await_job(self._app, job, payload, delivery.queue, self._chain)
+                    payload, partial(await_job, self._app, job, payload, delivery.queue, self._chain)
                 )
             else:
                 await await_job(self._app, job, payload, delivery.queue, self._chain)
         except BaseException as error:
             self._marks.end(mark)
             del self.work[name]
-            failure, elapsed = error, monotonic() - began
-            return lambda: self._failed(delivery, payload, job_class, job, failure, elapsed)
+            elapsed = monotonic() - began
+            return partial(self._failed, delivery, payload, job_class, job, error, elapsed)
         self._marks.end(mark)
         del self.work[name]
         elapsed = monotonic() - began
         if not job_class.is_iterable:
             self._returned(delivery, payload, job, elapsed)
             return keep_profile
+        return partial(self._settle_iterable, delivery, payload, job, elapsed, keep_profile)
 
-        def settle() -> None:
-            self._returned(delivery, payload, job, elapsed)
-            if keep_profile is not None:
-                keep_profile()
-
-        return settle
+    def _settle_iterable(
+        self,
+        delivery: Delivery,
+        payload: Payload,
+        job: JobBase[Any],
+        elapsed: float,
+        keep_profile: Callable[[], None] | None,
+    ) -> None:
+        self._returned(delivery, payload, job, elapsed)
+        if keep_profile is not None:
+            keep_profile()
 
     def _make(self, job_class: JobClass, delivery: Delivery, payload: Payload) -> JobBase[Any]:
         job = make_job(job_class, payload, self._stopping)

@@ -19,7 +19,7 @@ from .order import QueueOrder
 from .ownership import Ownership
 from .pausing import PausedClasses
 from .processor import Processor, Work
-from .waiter import Waiter
+from .waiter import Hands, Waiter
 
 if TYPE_CHECKING:
     from ..app import App
@@ -57,7 +57,7 @@ class Station:
             transport.endpoint,
             transport,
             block_s,
-            self.manager.wake,
+            Hands(self.manager.wake, self.processor.foresee, self.processor.process),
             log,
             self._returned,
             capsule.name,

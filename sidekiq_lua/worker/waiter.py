@@ -7,12 +7,15 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 from ..clock import monotonic
 from ..errors import RedisError, RedisRefused
 from ..store import Endpoint, Transport
 from ..store.blocking import BlockingMove
+from .admission import Admission
+from .delivery import Delivery
 from .exchange import Exchange
 
 PAUSE_S = 1.0
@@ -21,8 +24,18 @@ PROBE_S = 0.9
 """How long it is given to answer then: who has come back shall not wait for the normal time-out."""
 STALE_S = 0.020
 """Fetched jobs that no thread has taken for so long go back to the queue."""
+ABOUND_S = 0.005
+"""A job that comes so soon after an answer will not be the last."""
 PAUSED_LOOK_S = 2.0
 """How often to look whether a paused queue goes on."""
+
+
+class Hands(NamedTuple):
+    """Who runs jobs: `wake` a thread (False: all are busy); parse a job; `begin` one on the event loop."""
+
+    wake: Callable[[], bool]
+    foresee: Callable[[Delivery], None]
+    begin: Callable[[Delivery], None]
 
 
 class Waiter:
@@ -35,12 +48,14 @@ class Waiter:
 
     def __init__(
         self, exchange: Exchange, endpoint: Endpoint, transport: Transport, timeout_s: float,
-        wake: Callable[[], bool], log: logging.Logger, on_return: Callable[[float], None], name: str,
+        hands: Hands, log: logging.Logger, on_return: Callable[[float], None], name: str,
         report: Callable[[BaseException, Mapping[str, Any]], None],
     ) -> None:  # fmt: skip
         self._exchange = exchange
         self._transport = transport
-        self._wake = wake
+        self._hands = hands
+        self._wake = hands.wake
+        self._admission = Admission(exchange, transport)
         self._log = log
         self._on_return = on_return
         self._report = report
@@ -60,6 +75,10 @@ class Waiter:
         self._oldest_since = 0.0
         self._reconcile = False
         self._refused: set[str] = set()
+        self._heard: dict[BlockingMove, int] = {}
+        """The sockets that the selector knows; a closed one's number may be another's soon."""
+        self._overdue_at = inf
+        """Until then no blocking move is overdue."""
         self._thread = threading.Thread(target=self._run, name=f"sidekiq.{name}/fetcher", daemon=True)
         exchange.hungry = self.hungry
         exchange.alarm = self.ring
@@ -192,27 +211,32 @@ class Waiter:
         if (exchange.ready or exchange.has_news) and not exchange.down:
             exchange.watched = True
             return STALE_S
-        waits = [move.patience() for move in self._moves if move.armed]
+        until = self._overdue_at
         if exchange.down:
-            waits.append(max(self._next_try - monotonic(), 0.0))
+            until = min(until, self._next_try)
         elif exchange.owed or exchange.paused:
-            waits.append(max(self._next_look - monotonic(), 0.0))
-        return min(waits) if waits else None
+            until = min(until, self._next_look)
+        return None if until == inf else max(until - monotonic(), 0.0)
 
-    def _park(self) -> None:
-        """Arm a blocking move for every queue that has none.
+    def _park(self, beside: int = 0) -> None:
+        """Arm a blocking move for every queue that has none, if there is room for a job beside so many.
 
         A job pushed since the fetch that found the queue empty is in the queue, and the move takes it.
         """
-        if self._exchange.room() <= 0:
+        if self._exchange.room() <= beside:
             return
         for move in self._moves:
             if not move.armed and move.queue not in self._exchange.paused:
-                move.arm(self._exchange.ownership.running)
-                self._selector.register(move, selectors.EVENT_READ, move)
+                if move.arm(self._exchange.ownership.running):
+                    self._unhear(move)
+                    self._heard[move] = move.fileno()
+                    self._selector.register(move.fileno(), selectors.EVENT_READ, move)
+                self._overdue_at = min(self._overdue_at, move.deadline)
 
     def _hear(self, move: BlockingMove) -> None:
-        self._selector.unregister(move)
+        if not move.armed:
+            self._drop(move)  # nothing was asked: the server has closed it
+            return
         try:
             job = move.read()
         except RedisRefused as error:
@@ -224,24 +248,43 @@ class Waiter:
             return
         self._refused.discard(move.queue)
         # Where one job came from there may be more, and the next thread's trip may be far away.
-        self._exchange.last_answer = monotonic()
+        now = monotonic()
+        abound = now - self._exchange.last_answer < ABOUND_S
+        self._exchange.last_answer = now
         self._arm = True
-        if job is not None and self._exchange.admit(move.queue, job, move.running):
-            self._wake()
+        if job is None:
+            return
+        delivery = Delivery(move.queue, job, move.running)
+        if not self._admission.admit(delivery, lambda: self._look_ahead(delivery)):
+            return
+        if delivery.on_loop:
+            self._hands.begin(delivery)
+        if abound or not delivery.on_loop:
+            self._wake()  # also to fetch many at once, which a blocking move does not
+
+    def _look_ahead(self, delivery: Delivery) -> None:
+        """While the server is asked about a job: what would keep it waiting afterwards."""
+        self._hands.foresee(delivery)
+        self._park(beside=1)
 
     def _look(self) -> None:
         """Now and then: are paused queues back, can what is owed be settled?"""
         exchange = self._exchange
         now = monotonic()
-        overdue = [move for move in self._moves if move.overdue]
-        if overdue:
-            raise overdue[0].gave_up()
+        if now >= self._overdue_at:
+            self._find_overdue(now)
         if not (exchange.owed or exchange.paused) or now < self._next_look:
             return
         self._next_look = now + (PAUSE_S if exchange.owed else PAUSED_LOOK_S)
         exchange.settle_owed()
         if not exchange.quiet and not self._wake():
             self._make_trip()
+
+    def _find_overdue(self, now: float) -> None:
+        deadlines = [move.deadline for move in self._moves if move.armed]
+        self._overdue_at = min(deadlines, default=inf)
+        if now >= self._overdue_at:
+            raise next(move for move in self._moves if move.armed and now >= move.deadline).gave_up()
 
     def _make_trip(self) -> None:
         """Threads that end a job meanwhile find the trip taken and rest: look for what they left, a job
@@ -291,9 +334,16 @@ class Waiter:
     def _hang_up(self) -> None:
         """Drop the blocking connections; a job that a lost reply held is found by reconciling."""
         for move in self._moves:
-            if move.armed:
-                self._selector.unregister(move)
-            move.close()
+            self._drop(move)
+        self._overdue_at = inf
+
+    def _drop(self, move: BlockingMove) -> None:
+        self._unhear(move)
+        move.close()
+
+    def _unhear(self, move: BlockingMove) -> None:
+        if move in self._heard:
+            self._selector.unregister(self._heard.pop(move))
 
     def _disarm(self) -> None:
         """End every blocking move, and put back what arrives meanwhile."""
@@ -305,7 +355,7 @@ class Waiter:
                     self._transport.command("CLIENT", "UNBLOCK", move.client_id)
                     job = move.read()
                     if job is not None:
-                        self._exchange.admit(move.queue, job, move.running)
+                        self._admission.admit(Delivery(move.queue, job, move.running))
                 move.close()
             except RedisError as error:
                 self._log.warning("waiting for queue %s could not be ended: %s", move.queue, error)

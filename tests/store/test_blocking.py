@@ -180,19 +180,21 @@ def test_an_answer_that_is_overdue(
     now = [1000.0]
     monkeypatch.setattr(blocking, "monotonic", lambda: now[0])
     move = moves(proxy.url, 20.0)
-    assert (move.overdue, move.patience()) == (False, 0.0)
     proxy.on(b"BLMOVE", Fate.SWALLOW)
     move.arm(MINE)
-    assert (move.overdue, move.patience()) == (False, 23.0)
 
-    now[0] += 22.9
-    assert not move.overdue
-    now[0] += 0.2
-
-    assert (move.overdue, move.patience()) == (True, 0.0)
+    assert move.deadline == 1023.0
     assert isinstance(move.gave_up(), LostReply)
+
+
+def test_arm_tells_of_a_new_connection(move: BlockingMove, redis: redis_py.Redis) -> None:
+    redis.lpush("queue:default", "a", "b")
+    assert move.arm(MINE)
+    assert move.read() == b"a"
+    assert not move.arm(MINE)
+    assert move.read() == b"b"
     move.close()
-    assert not move.overdue
+    assert move.arm(MINE)
 
 
 def test_close_ends_the_wait_on_the_server(move: BlockingMove, redis: redis_py.Redis) -> None:

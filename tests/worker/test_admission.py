@@ -1,0 +1,216 @@
+"""Jobs that a blocking move brings to a worker that waits."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+from waiting import wait_until
+
+from sidekiq_lua import PausedClass, Queue
+from sidekiq_lua.clock import Clock, monotonic
+from sidekiq_lua.config import Config
+from sidekiq_lua.errors import RedisUnavailable
+from sidekiq_lua.store import Endpoint, Store, Transport
+from sidekiq_lua.worker.admission import Admission
+from sidekiq_lua.worker.delivery import Delivery
+from sidekiq_lua.worker.exchange import Exchange
+from sidekiq_lua.worker.order import QueueOrder
+from sidekiq_lua.worker.ownership import Ownership
+from sidekiq_lua.worker.waiter import ABOUND_S
+
+RAW = b'{"class":"EchoJob","args":[],"jid":"0123456789abcdef01234567"}'
+
+
+@pytest.fixture
+def exchange(url):
+    transport = Transport(Endpoint(url), size=1, wait_s=0.1)
+    ownership = Ownership(Store(), transport, "host:1:abc", 0, ["default"], 2)
+    ownership.register()
+    order = QueueOrder(Config().capsules["default"])
+    yield Exchange(ownership, transport, order, 2, Clock(), logging.getLogger("test"), pytest.fail)
+    transport.close()
+
+
+def deliver(exchange, redis, running, meanwhile=lambda: None, *, on_loop=False):
+    """As a BLMOVE does that was sent for this running list."""
+    epoch = exchange.ownership.lives.index(running)
+    redis.lpush(f"lua:running:host:1:abc:0.{epoch}:default", RAW)
+    delivery = Delivery("default", RAW, running)
+    delivery.on_loop = on_loop
+    return Admission(exchange, exchange._transport).admit(delivery, meanwhile)
+
+
+def test_it_is_kept(exchange, redis):
+    assert deliver(exchange, redis, exchange.ownership.running)
+    assert [delivery.raw for delivery in exchange.ready] == [RAW]
+    assert redis.llen("queue:default") == 0
+
+
+def test_one_for_the_event_loop_takes_its_slot_at_once(exchange, redis):
+    assert deliver(exchange, redis, exchange.ownership.running, on_loop=True)
+    assert [delivery.raw for delivery in exchange.active] == [RAW]
+    assert not exchange.ready
+
+
+def test_in_a_list_of_an_earlier_epoch_it_goes_back(exchange, redis):
+    """The old epoch is registered again, so the script alone would let it stay; but there its first run
+    here, should it have been recovered from this process, would settle the second."""
+    old = exchange.ownership.running
+    exchange.renew(exchange.ownership.owner)
+
+    assert not deliver(exchange, redis, old)
+    assert not exchange.ready
+    assert redis.lrange("queue:default", 0, -1) == [RAW]
+    assert not list(redis.scan_iter("lua:running:*"))
+
+
+def test_what_fails_while_the_server_is_asked_leaves_the_job_to_be_found(exchange, redis):
+    def meanwhile():
+        raise RedisUnavailable("the next blocking move could not be sent")
+
+    with pytest.raises(RedisUnavailable, match="next blocking move"):
+        deliver(exchange, redis, exchange.ownership.running, meanwhile)
+    assert not exchange.ready
+    assert not exchange.ownership.held
+
+    assert exchange.reconcile() == 1  # on the only connection, which was given back
+    assert [delivery.raw for delivery in exchange.ready] == [RAW]
+
+
+# -- in a worker --------------------------------------------------------------------------------
+
+
+def blocked(redis, queues=1):
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == queues)
+
+
+def processors():
+    return sum(thread.name.endswith("/processor") for thread in threading.enumerate())
+
+
+def test_an_async_job_begins_without_a_thread(make_app, run, redis):
+    """One more thread would only hand it on to the event loop, and cost the time of waking it."""
+    app = make_app(concurrency=3)
+    begun, over = threading.Event(), threading.Event()
+    at_begin = []
+
+    class LongJob(app.Job):
+        def perform(self):
+            begun.set()
+            over.wait(10)
+
+    class AsyncJob(app.Job):
+        async def perform(self):
+            at_begin.append(processors())
+
+    exchange = run(app)._launcher.stations[0].exchange
+    blocked(redis)
+    LongJob.perform_async()
+    assert begun.wait(10)
+    blocked(redis)
+    wait_until(lambda: monotonic() - exchange.last_answer > ABOUND_S)
+    before = processors()
+    AsyncJob.perform_async()
+    wait_until(lambda: at_begin)
+    over.set()
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+
+    assert at_begin == [before]
+
+
+def test_a_job_that_takes_the_last_slot_is_the_last_to_be_waited_for(make_app, run, redis):
+    """Another would have to go back to its queue."""
+    app = make_app(concurrency=1)
+    begun, over = threading.Event(), threading.Event()
+
+    class LongJob(app.Job):
+        def perform(self):
+            begun.set()
+            over.wait(10)
+
+    run(app)
+    blocked(redis)
+    LongJob.perform_async()
+    assert begun.wait(10)
+    assert redis.info("clients")["blocked_clients"] == 0
+    over.set()
+    blocked(redis)
+
+
+def test_many_async_jobs_at_once_are_not_moved_one_by_one(make_app, run, redis):
+    app = make_app(concurrency=100)
+    runner = run(app)
+    blocked(redis)
+    exchange = runner._launcher.stations[0].exchange
+    go_on = threading.Event()
+
+    class AsyncJob(app.Job):
+        async def perform(self):
+            while not go_on.is_set():
+                await asyncio.sleep(0.005)
+
+    app.client.push_bulk({"class": AsyncJob, "args": [[]] * 100})
+    wait_until(lambda: len(exchange.active) == 100)
+    go_on.set()
+    wait_until(lambda: redis.get("stat:processed") == b"100")
+
+    assert 0 < exchange._transport.counts.calls["admit"] < 50
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_one_of_a_class_that_was_paused_meanwhile(make_app, run, redis, kind):
+    app = make_app()
+    ran = []
+
+    class SyncJob(app.Job):
+        def perform(self):
+            ran.append("sync")
+
+    class AsyncJob(app.Job):
+        async def perform(self):
+            ran.append("async")
+
+    job_class = {"sync": SyncJob, "async": AsyncJob}[kind]
+    name = job_class.__name__
+    runner = run(app)
+    blocked(redis)
+    PausedClass(name, app).pause()
+    wait_until(lambda: runner._launcher.branches[0]._paused.names)
+    job_class.perform_async()
+    wait_until(lambda: redis.llen("queue:default") == 0 and not list(redis.scan_iter("lua:running:*")))
+    assert not ran
+
+    PausedClass(name, app).resume()
+    wait_until(lambda: ran == [kind])
+
+
+def test_one_that_cannot_be_parsed(app, run, redis):
+    run(app)
+    blocked(redis)
+    redis.lpush("queue:default", b"{not JSON")
+    wait_until(lambda: redis.zcard("dead") == 1)
+
+
+def test_a_connection_that_ends_while_its_queue_is_paused(app, run, redis, log):
+    """Nothing was asked on it, so nothing is lost and there is no outage to speak of."""
+    ran = threading.Event()
+
+    class EchoJob(app.Job):
+        def perform(self):
+            ran.set()
+
+    runner = run(app)
+    station = runner._launcher.stations[0]
+    waiter = station.waiter
+    blocked(redis)
+    Queue("default", app).pause()
+    EchoJob.perform_async()  # the blocking move takes it, and it goes back
+    wait_until(lambda: station.exchange.paused and not waiter._moves[0].armed)
+    redis.client_kill_filter(_id=waiter._moves[0].client_id)
+    wait_until(lambda: not waiter._heard)
+    Queue("default", app).unpause()
+
+    assert ran.wait(10)
+    blocked(redis)
+    assert "Redis" not in log.getvalue()
