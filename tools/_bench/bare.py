@@ -1,10 +1,11 @@
 """Loops over our own scripts and nothing else, to compare a worker with. Run as a process of its own:
 
-bare.py drain|sleep|move URL NUMBER THREADS    prints its figure as JSON
+bare.py drain|sleep|tasks|move URL NUMBER THREADS    prints its figure as JSON
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -66,6 +67,21 @@ def sleep(url: str, number: int, threads: int) -> float:
             time.sleep(0.01)
 
     return number / _in_threads(threads, loop)
+
+
+def tasks(url: str, number: int, count: int) -> float:
+    """Waits of 10 ms by so many tasks of one event loop, a second: what asyncio can do without Redis."""
+
+    async def wait() -> None:
+        for _ in range(number // count):
+            await asyncio.sleep(0.01)
+
+    async def wait_all() -> None:
+        await asyncio.gather(*(wait() for _ in range(count)))
+
+    began = time.perf_counter()
+    asyncio.run(wait_all())
+    return number / (time.perf_counter() - began)
 
 
 def move(url: str, number: int, queues: int) -> float:
