@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -134,6 +135,29 @@ def test_the_debug_level(cli: CommandLine, own: str, args: list[str], env: dict[
     )
     assert "fine" in cli.start("worker", "-r", "jobs", *args, **env).output
     assert "fine" not in cli.start("worker", "-r", "jobs").output
+
+
+@pytest.mark.parametrize(
+    ("own", "concurrency", "wanted"),
+    [("pass", 1000, 10_000), ("pass", 5, gc.get_threshold()[0]), ("gc.set_threshold(900)", 1000, 900)],
+)
+def test_the_garbage_collector_looks_less_often_where_many_jobs_run_at_once(
+    cli: CommandLine, own: str, concurrency: int, wanted: int
+) -> None:
+    """Unless the application has told it something of its own."""
+    cli.write(
+        "jobs.py",
+        f"""{JOBS}
+    import gc
+
+    {own}
+
+    @sidekiq.configure_server
+    def configure(config):
+        config.on("startup", lambda: print("threshold", gc.get_threshold()[0], flush=True))
+    """,
+    )
+    assert f"threshold {wanted}\n" in cli.start("worker", "-r", "jobs", "-c", str(concurrency)).output
 
 
 # -- what it imports --------------------------------------------------------------------

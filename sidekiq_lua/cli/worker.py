@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import platform
@@ -64,17 +65,23 @@ def command(
     if verbose or os.environ.get("DEBUG_INVOCATION") == "1":
         settings["log_level"] = "debug"
     given = {name: value for name, value in settings.items() if value is not None}
+    collector = gc.get_threshold()
     with Service(session, pidfile, logfile, daemonize) as service:
         app = boot(**options, settings=given, server=True)
         if "log_level" in given:
             app.logger.setLevel(logging.DEBUG)
         _check_settings(app)
         _check_classes(app, bool(app.config.require))
+        if gc.get_threshold() == collector:  # else the application knows better
+            _collect_less(app)
         if service.is_trial:
             return 0
         _choose_server(app)
         return _way(app)(app, session, service)
 
+
+_OBJECTS_A_JOB = 10
+"""That the garbage collector has to look at; it is about twenty for a job that awaits something."""
 
 _SETTINGS = ("concurrency", "timeout", "tag", "health", "processes", "max_memory", "max_jobs")
 
@@ -97,6 +104,16 @@ def _check_settings(app: Sidekiq) -> None:
     from ..config.together import check_capsules
 
     check_capsules(app.config)
+
+
+def _collect_less(app: Sidekiq) -> None:
+    """Let the garbage collector look when the running jobs could all be new: hundreds of tasks have more
+    objects alive than its usual threshold, and it would look at all of them for every few jobs.
+    """
+    first, *others = gc.get_threshold()
+    at_once = sum(capsule.concurrency for capsule in app.config.capsules.values())
+    if first:
+        gc.set_threshold(max(first, _OBJECTS_A_JOB * at_once), *others)
 
 
 def _check_classes(app: Sidekiq, required: bool) -> None:
