@@ -188,13 +188,20 @@ class PushBuffer:
                 break
             if self._parcels:
                 threading.Event().wait(_SHORTEST_PAUSE_S)
-        with self._lock:
-            left = list(self._parcels)
-        unsure = [parcel for parcel in left if parcel.uncertain or parcel is self._under_way]
-        unsent = [parcel for parcel in left if parcel not in unsure]
-        for parcels, what in ((unsent, "were not sent and are lost"), (unsure, "may be in Redis or not")):
-            if parcels:
-                self._give_up(parcels, what)
+        # An attempt that the thread has just begun may yet tell what became of it; and what is given up here
+        # shall not be sent by it afterwards.
+        mine = self._turn.acquire(timeout=_SHORTEST_PAUSE_S)
+        try:
+            with self._lock:
+                left = list(self._parcels)
+            unsure = [parcel for parcel in left if parcel.uncertain or parcel is self._under_way]
+            unsent = [parcel for parcel in left if parcel not in unsure]
+            for parcels, what in ((unsent, "were not sent and are lost"), (unsure, "may be in Redis or not")):
+                if parcels:
+                    self._give_up(parcels, what)
+        finally:
+            if mine:
+                self._turn.release()
 
     def _give_up(self, parcels: Sequence[Parcel], what: str) -> None:
         log = self._app.logger
