@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import RedisError
 from ..store import Transport
 from .delivery import Delivery
 from .exchange import Exchange
@@ -20,7 +19,8 @@ class Admission:
     def admit(self, delivery: Delivery, meanwhile: Callable[[], None] = lambda: None) -> bool:
         """Whether the job is kept: `active` if it is for the event loop, else `ready` for a thread.
 
-        `meanwhile` is called while the server answers. Raises RedisError; reconciling finds the job then.
+        `meanwhile` is called while the server answers. Raises RedisError, and what `meanwhile` raises;
+        reconciling finds the job then.
         """
         exchange, ownership = self._exchange, self._exchange.ownership
         owner = ownership.owner
@@ -41,8 +41,8 @@ class Admission:
                 exchange.give_back([delivery])
             if state == "REAPED":
                 exchange.renew(owner)
-        except RedisError:
-            ownership.held.discard(delivery)
+        except BaseException:
+            ownership.held.discard(delivery)  # so that it is unknown, and found
             raise
         self._transport.counts.fenced["admit"] += state == "GONE"
         if state == "BACK":

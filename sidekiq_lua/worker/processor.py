@@ -72,8 +72,8 @@ class Processor:
         """Parse a job that may not start yet, and tell whether the event loop will run it."""
         try:
             payload = delivery.payload = self._app.codec.load(delivery.raw)
-        except UnparsablePayload:
-            return  # it is tried again, and then sent to the dead set
+        except Exception:
+            return  # also the application's `load_json`; who runs the job meets it again, and deals with it
         job_class = self._app.registry.find(payload["class"])
         delivery.on_loop = job_class is not None and job_class.is_async
 

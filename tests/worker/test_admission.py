@@ -1,6 +1,7 @@
 """Jobs that a blocking move brings to a worker that waits."""
 
 import asyncio
+import json
 import logging
 import threading
 
@@ -185,11 +186,28 @@ def test_one_of_a_class_that_was_paused_meanwhile(make_app, run, redis, kind):
     wait_until(lambda: ran == [kind])
 
 
-def test_one_that_cannot_be_parsed(app, run, redis):
-    run(app)
+@pytest.mark.parametrize("error", [ValueError, LookupError])
+def test_one_that_cannot_be_parsed(make_app, run, redis, log, error):
+    def load(text):
+        if b"odd" in text:
+            raise error("an odd job")
+        return json.loads(text)
+
+    run(make_app(load_json=load))
     blocked(redis)
-    redis.lpush("queue:default", b"{not JSON")
+    redis.lpush("queue:default", b'{"class":"odd"}')
     wait_until(lambda: redis.zcard("dead") == 1)
+    wait_until(lambda: not list(redis.scan_iter("lua:running:*")))
+    assert "fetcher" not in log.getvalue()
+
+
+def test_what_breaks_without_a_word_of_redis_loses_no_job(exchange, redis):
+    def meanwhile():
+        raise LookupError("a mistake of ours")
+
+    with pytest.raises(LookupError):
+        deliver(exchange, redis, exchange.ownership.running, meanwhile)
+    assert exchange.reconcile() == 1
 
 
 def test_a_connection_that_ends_while_its_queue_is_paused(app, run, redis, log):
