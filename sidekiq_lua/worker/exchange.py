@@ -133,6 +133,9 @@ class Exchange:
         """Send what there is to tell and to ask; None if there is nothing."""
         self._missed = False
         room = self.room()
+        if not room:
+            # Should a slot become free before the thread rests, nobody else would look for a job.
+            self._missed = True
         done = cut(self._done, ACKS_A_CALL)
         running = self.ownership.running
         try:

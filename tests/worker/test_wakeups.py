@@ -10,7 +10,9 @@ from waiting import wait_until
 from sidekiq_lua.store import fault
 from sidekiq_lua.worker import waiter
 from sidekiq_lua.worker.exchange import Exchange
+from sidekiq_lua.worker.manager import Manager
 from sidekiq_lua.worker.pace import HISTORY
+from sidekiq_lua.worker.station import Station
 
 
 @pytest.fixture
@@ -94,3 +96,41 @@ def test_the_last_jobs_fail_while_a_thread_is_on_a_trip(make_app, run, redis, sc
     assert scene.trips
     AsyncJob.set(retry=False).perform_async()
     wait_until(lambda: redis.get("stat:processed") == b"4", 5)
+
+
+def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run, redis, monkeypatch):
+    """Its trip had no slot to fetch for, it cannot be woken before it rests, and nothing is waited for."""
+    app = make_app(concurrency=1)
+    resting, fail, failed = threading.Event(), threading.Event(), threading.Event()
+    rest, poke = Manager._rest, Station._poke
+
+    def slow_rest(self, seat):
+        if self._exchange.active and not failed.is_set():
+            resting.set()
+            assert failed.wait(10)
+        rest(self, seat)
+
+    def heard_poke(self):
+        poke(self)
+        failed.set()
+
+    class AsyncJob(app.Job):
+        async def perform(self):
+            while not fail.is_set():
+                await asyncio.sleep(0.005)
+            raise ValueError
+
+    class SyncJob(app.Job):
+        def perform(self):
+            pass
+
+    monkeypatch.setattr(Manager, "_rest", slow_rest)
+    monkeypatch.setattr(Station, "_poke", heard_poke)
+    monkeypatch.setattr(waiter, "ABOUND_S", 30)  # so that the thread is woken beside the job that begins
+    run(app)
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == 1)
+    AsyncJob.set(retry=False).perform_async()
+    assert resting.wait(10)
+    SyncJob.perform_async()
+    fail.set()
+    wait_until(lambda: redis.get("stat:processed") == b"2", 5)
