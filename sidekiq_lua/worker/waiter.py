@@ -24,6 +24,8 @@ PROBE_S = 0.9
 """How long it is given to answer then: who has come back shall not wait for the normal time-out."""
 STALE_S = 0.020
 """Fetched jobs that no thread has taken for so long go back to the queue."""
+REARM_S = 0.5
+"""How often to look for a free slot that nobody fetches for."""
 ABOUND_S = 0.005
 """A job that comes so soon after an answer will not be the last."""
 PAUSED_LOOK_S = 2.0
@@ -190,7 +192,7 @@ class Waiter:
         self._give_back_stale()
         if (heard or self._stands_still()) and exchange.has_news and not self._wake():
             self._make_trip()
-        if self._arm:
+        if self._arm or not (heard or exchange.ready or exchange.has_news):
             self._arm = False
             self._park()
 
@@ -216,6 +218,9 @@ class Waiter:
             until = min(until, self._next_try)
         elif exchange.owed or exchange.paused:
             until = min(until, self._next_look)
+        elif not exchange.quiet and not all(move.armed for move in self._moves):
+            # All slots are taken, or a wake-up has gone astray: then nobody else would ever look again.
+            until = min(until, monotonic() + REARM_S)
         return None if until == inf else max(until - monotonic(), 0.0)
 
     def _park(self, beside: int = 0) -> None:

@@ -35,6 +35,7 @@ def scene(monkeypatch):
             wait_until(lambda: not made.exchanges[0].active)
             wait_until(lambda: made.runners and made.runners[0]._launcher.stations[0].manager._idle)
 
+    monkeypatch.setattr(waiter, "REARM_S", 30)  # nor shall that help out
     monkeypatch.setattr(waiter, "STALE_S", 30)  # on a busy machine the second job would go back to its queue
     monkeypatch.setattr(Exchange, "__init__", experienced)
     monkeypatch.setattr(fault, "at", at)
@@ -126,6 +127,7 @@ def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run
 
     monkeypatch.setattr(Manager, "_rest", slow_rest)
     monkeypatch.setattr(Station, "_poke", heard_poke)
+    monkeypatch.setattr(waiter, "REARM_S", 30)
     monkeypatch.setattr(waiter, "ABOUND_S", 30)  # so that the thread is woken beside the job that begins
     run(app)
     wait_until(lambda: redis.info("clients")["blocked_clients"] == 1)
