@@ -205,6 +205,8 @@ class Exchange:
     def take_up(self, delivery: Delivery) -> None:
         """A blocking move's job was admitted, under the lock."""
         self.last_answer = monotonic()
+        # Not past those that were fetched before it: the free slot is theirs.
+        delivery.on_loop = delivery.on_loop and not self.ready
         if delivery.on_loop:
             self.active[delivery] = None
         else:

@@ -54,6 +54,14 @@ def test_one_for_the_event_loop_takes_its_slot_at_once(exchange, redis):
     assert not exchange.ready
 
 
+def test_one_for_the_event_loop_does_not_take_the_slot_of_another(exchange, redis):
+    first = Delivery("default", b"first", exchange.ownership.running)
+    exchange.ready.append(first)
+    assert deliver(exchange, redis, exchange.ownership.running, on_loop=True)
+    assert not exchange.active
+    assert [delivery.raw for delivery in exchange.ready] == [b"first", RAW]
+
+
 def test_in_a_list_of_an_earlier_epoch_it_goes_back(exchange, redis):
     """The old epoch is registered again, so the script alone would let it stay; but there its first run
     here, should it have been recovered from this process, would settle the second."""
