@@ -59,7 +59,9 @@ class Exchange:
         self._done: deque[Delivery] = deque()
         self.owed: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
         self.lock = threading.Lock()
-        """Held by who is on a trip, admits a job or renews the registration."""
+        """Held by who is on a trip, admits a job or renews the registration. Others rest meanwhile, so who
+        has held it looks whether a thread or a trip is wanted.
+        """
         self._trip: Trip | None = None
         self.pace = Pace()
         self._plenty = False
@@ -89,8 +91,13 @@ class Exchange:
     @property
     def wants_a_thread(self) -> bool:
         """Whether an idle thread would find something to do: a job to start, or a trip to make or end."""
-        if self.ready:
-            return True
+        return bool(self.ready) or self.wants_a_trip
+
+    @property
+    def wants_a_trip(self) -> bool:
+        """Whether there is something to acknowledge, an answer to read or a slot to fetch for, and nobody
+        who is at it.
+        """
         if self.down or self.lock.locked():
             return False
         return self.has_news or ((self._plenty or self._missed) and self.room() > 0)
@@ -123,7 +130,7 @@ class Exchange:
             self.fail(error)
         finally:
             self.lock.release()
-        self._be_watched()
+        self.be_watched()
 
     def _travel(self) -> bool:
         trip = self._trip or self._depart()
@@ -175,7 +182,7 @@ class Exchange:
             self.low = len(self.ready) // 2 if self._plenty and trip.room > self.concurrency else -1
             if not self._plenty:
                 self.hungry()
-        self._be_watched()
+        self.be_watched()
         return bool(new or self._done)
 
     def _keep(self, done: Sequence[Delivery], error: RedisError) -> None:
@@ -184,9 +191,9 @@ class Exchange:
             delivery.resent = delivery.resent or isinstance(error, LostReply)
             self._done.appendleft(delivery)
 
-    def _be_watched(self) -> None:
-        """All threads may come to sit in long jobs, with others ready or on their way."""
-        if not self.watched and (self._trip or len(self.ready) > 1):
+    def be_watched(self) -> None:
+        """All threads may come to sit in long jobs, with others ready or on their way, or a trip wanted."""
+        if not self.watched and (self._trip or len(self.ready) > 1 or self.wants_a_trip):
             self.alarm()
 
     def _ack_old(self, done: Sequence[Delivery]) -> None:

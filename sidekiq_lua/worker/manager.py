@@ -98,8 +98,11 @@ class Manager:
             self._last = seat
             # Only who brought jobs, or was woken for one, wakes another: a wake-up costs more than a job.
             brisk = exchange.pace.brisk
-            if (fresh or seat.brisk) and not brisk and exchange.wants_a_thread:
-                self.wake()
+            if fresh or seat.brisk:
+                if brisk:
+                    exchange.be_watched()
+                elif exchange.wants_a_thread:
+                    self.wake()
             seat.brisk = brisk
             return delivery
         return None

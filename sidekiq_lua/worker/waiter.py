@@ -190,7 +190,7 @@ class Waiter:
             return
         self._look()
         self._give_back_stale()
-        if (heard or self._stands_still()) and exchange.has_news and not self._wake():
+        if (heard or self._stands_still()) and exchange.wants_a_trip and not self._wake():
             self._make_trip()
         if self._arm or not (heard or exchange.ready or exchange.has_news):
             self._arm = False
@@ -295,10 +295,10 @@ class Waiter:
         """Threads that end a job meanwhile find the trip taken and rest: look for what they left, a job
         to acknowledge or a free slot.
         """
-        self._exchange.trip()
-        while self._exchange.wants_a_thread and not self._wake():
-            if not self._exchange.trip():
-                return
+        exchange = self._exchange
+        exchange.trip()
+        while exchange.wants_a_thread and not self._wake() and exchange.wants_a_trip:
+            exchange.trip()
 
     def _give_back_stale(self) -> None:
         ready = self._exchange.ready

@@ -99,6 +99,48 @@ def test_the_last_jobs_fail_while_a_thread_is_on_a_trip(make_app, run, redis, sc
     wait_until(lambda: redis.get("stat:processed") == b"4", 5)
 
 
+def test_the_last_job_fails_while_the_waiter_is_on_its_second_trip_in_a_row(
+    make_app, run, redis, scene, monkeypatch
+):
+    """The first one left it something to acknowledge; the second had no free slot to fetch for."""
+    app = make_app(concurrency=1)
+    scene.who = "/fetcher"
+    begun, end_second = threading.Event(), threading.Event()
+    at = fault.at
+
+    def twice(stage, call):
+        if (stage, call) == ("sent", "ack") and not end_second.is_set():
+            end_second.set()
+            wait_until(lambda: len(scene.exchanges[0].active) == 1)
+        else:
+            at(stage, call)
+
+    class FirstJob(app.Job):
+        async def perform(self):
+            while not begun.is_set():
+                await asyncio.sleep(0.005)
+
+    class SecondJob(app.Job):
+        async def perform(self):
+            while not end_second.is_set():
+                await asyncio.sleep(0.005)
+
+    class BadJob(app.Job):
+        def perform(self):
+            begun.set()
+            assert scene.go_on.wait(10)
+            raise ValueError
+
+    for job in (FirstJob, SecondJob, BadJob):
+        job.set(retry=False).perform_async()
+    monkeypatch.setattr(fault, "at", twice)
+    scene.runners.append(run(app))
+    wait_until(lambda: redis.get("stat:processed") == b"3", 5)
+    assert scene.trips
+    FirstJob.perform_async()
+    wait_until(lambda: redis.get("stat:processed") == b"4", 5)
+
+
 def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run, redis, monkeypatch):
     """Its trip had no slot to fetch for, it cannot be woken before it rests, and nothing is waited for."""
     app = make_app(concurrency=1)
