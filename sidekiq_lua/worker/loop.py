@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context as Variables
 from contextvars import copy_context
+from functools import partial
 
 from ..context import set_tid, task_tid
 from ..payload import Payload
@@ -70,11 +71,16 @@ class EventLoop:
     ) -> None:
         name = task_tid()
         set_tid(name)
-        settle = await processor.run_async(delivery, payload, job_class, name)
-        if settle is not None:
+        outcome: Callable[[], None] | BaseException | None
+        try:
+            outcome = await processor.run_async(delivery, payload, job_class, name)
+        except BaseException as error:
+            outcome = error
+        if outcome is not None:
             assert self._loop is not None
+            settle = partial(copy_context().run, processor.settle, delivery, outcome)
             try:
-                settled = self._loop.run_in_executor(self._settlers, copy_context().run, settle)
+                settled = self._loop.run_in_executor(self._settlers, settle)
             except RuntimeError:
                 # The interpreter is ending, and lets no executor take more.
                 settle()

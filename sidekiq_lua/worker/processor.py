@@ -136,10 +136,19 @@ class Processor:
             if keep_profile is not None:
                 keep_profile()
 
+    def settle(self, delivery: Delivery, outcome: Callable[[], None] | BaseException) -> None:
+        """Call what `run_async` answered, or deal with what it raised."""
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcome()
+        except BaseException as error:
+            self._failures.internal(delivery, error)
+
     async def run_async(
         self, delivery: Delivery, payload: Payload, job_class: JobClass, name: str
     ) -> Callable[[], None] | None:
-        """Run an `async def` job on the event loop; what is answered must be called where it may block."""
+        """Run an `async def` job on the event loop; what is answered goes to `settle`, where it may block."""
         if self._pool is not None:
             self._failures.settle_in()
         if payload.get("log_level") is not None:

@@ -254,3 +254,38 @@ def test_a_hook_that_wants_to_end_the_program_ends_nothing(app, run, redis, fail
     assert load(dead)["jid"] == raw
     wait_until(lambda: "Internal exception!" in [context["context"] for _, context, _ in errors])
     assert not list(redis.scan_iter("lua:running:*"))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("line", ["start", "done", "fail"])
+def test_a_log_filter_that_breaks_leaves_no_job_where_it_is(app, run, redis, errors, kind, line):
+    def strict(record):
+        if record.getMessage() == line:
+            raise TypeError("what is this?")
+        return True
+
+    if kind == "sync":
+
+        class HalfJob(app.Job):
+            def perform(self, fails):
+                if fails:
+                    raise ValueError
+    else:
+
+        class HalfJob(app.Job):
+            async def perform(self, fails):
+                if fails:
+                    raise ValueError
+
+    app.logger.addFilter(strict)
+    try:
+        HalfJob.perform_bulk([[True], [False]])
+        runner = run(app)
+        wait_until(lambda: "Internal exception!" in [context["context"] for _, context, _ in errors])
+        wait_until(
+            lambda: redis.zcard("dead") + redis.zcard("retry") == {"start": 2, "done": 2, "fail": 1}[line]
+        )
+        wait_until(lambda: runner._launcher.stations[0].idle)
+        assert not list(redis.scan_iter("lua:running:*"))
+    finally:
+        app.logger.removeFilter(strict)
