@@ -98,8 +98,11 @@ class Exchange:
         """Whether there is something to acknowledge, an answer to read or a slot to fetch for, and nobody
         who is at it.
         """
-        if self.down or self.lock.locked():
+        if self.down or not self.lock.acquire(blocking=False):
             return False
+        # Not `locked()`, which says no as long as who has waited for the lock, and has it, waits for the GIL:
+        # threads would look in vain, at full speed, and keep it from him.
+        self.lock.release()
         return self.has_news or ((self._plenty or self._missed) and self.room() > 0)
 
     def trip(self) -> bool:

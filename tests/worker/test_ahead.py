@@ -2,12 +2,13 @@
 
 import json
 import logging
+import sys
 import threading
 
 import pytest
 from waiting import wait_until
 
-from sidekiq_lua.clock import Clock
+from sidekiq_lua.clock import Clock, monotonic
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import RedisError
 from sidekiq_lua.store import Endpoint, Store, Transport
@@ -236,3 +237,32 @@ def test_another_rests_while_nothing_is_sent(exchange, monkeypatch):
     exchange.alarm = lambda: rung.append(exchange.wants_a_trip)
     exchange.set_out()
     assert rung == [True]
+
+
+def test_another_has_waited_for_the_lock_and_waits_for_the_gil(exchange):
+    """Nobody looks for a trip to make, at full speed and in vain, until the other may run."""
+    exchange.lock.acquire()
+    held, end = threading.Event(), threading.Event()
+
+    def wait_for_it():
+        with exchange.lock:
+            held.set()
+            end.wait(10)
+
+    waiting = threading.Thread(target=wait_for_it)
+    waiting.start()
+    interval = sys.getswitchinterval()
+    try:
+        wait_until(lambda: sys._current_frames()[waiting.ident].f_code is wait_for_it.__code__)
+        sys.setswitchinterval(10)
+        exchange.lock.release()
+        until = monotonic() + 0.02
+        while monotonic() < until:
+            continue
+        assert not held.is_set()
+        assert not exchange.trip(), "it has the lock"
+        assert not exchange.wants_a_trip
+    finally:
+        sys.setswitchinterval(interval)
+        end.set()
+        waiting.join()
