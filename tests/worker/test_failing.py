@@ -286,6 +286,6 @@ def test_a_log_filter_that_breaks_leaves_no_job_where_it_is(app, run, redis, err
             lambda: redis.zcard("dead") + redis.zcard("retry") == {"start": 2, "done": 2, "fail": 1}[line]
         )
         wait_until(lambda: runner._launcher.stations[0].idle)
-        assert not list(redis.scan_iter("lua:running:*"))
+        wait_until(lambda: not list(redis.scan_iter("lua:running:*")))
     finally:
         app.logger.removeFilter(strict)
