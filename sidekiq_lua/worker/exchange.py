@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from ..clock import Clock, monotonic
 from ..errors import LostReply, RedisError, RedisUnavailable
@@ -18,6 +17,7 @@ from .delivery import Delivery
 from .order import QueueOrder
 from .ownership import Ownership
 from .pace import Pace
+from .settling import Settling
 from .trip import Trip, cut, request
 
 ACKS_A_CALL = 200
@@ -57,16 +57,17 @@ class Exchange:
         self._log = log
         self._on_outage = on_outage
         self._done: deque[Delivery] = deque()
-        self.owed: deque[tuple[Delivery, Call[Settled], Callable[[Settled], None]]] = deque()
+        self.settling = Settling(ownership, transport, log)
         self.lock = threading.Lock()
         """Held by who is on a trip, admits a job or renews the registration. Others rest meanwhile, so who
         has held it looks whether a thread or a trip is wanted.
         """
+        self._slots = threading.Lock()
+        """Held by who takes from `ready` or claims a slot."""
         self._trip: Trip | None = None
         self.pace = Pace()
         self._plenty = False
         self._missed = False
-        self._problem = ""
 
     # -- taking -------------------------------------------------------------------------
 
@@ -89,9 +90,27 @@ class Exchange:
         return bool(self._done) or self._trip is not None
 
     @property
+    def next_up(self) -> Delivery | None:
+        """The job that has been ready for longest, if a slot is free for it."""
+        try:
+            return self.ready[0] if len(self.active) < self.concurrency else None
+        except IndexError:
+            return None
+
+    def begin(self, only: Delivery | None = None) -> Delivery | None:
+        """Make the job that is next up, or `only` it, an active one; None if it is not to be had."""
+        ready, active = self.ready, self.active
+        with self._slots:
+            if not ready or len(active) >= self.concurrency or (only is not None and ready[0] is not only):
+                return None
+            delivery = ready.popleft()
+            active[delivery] = None
+            return delivery
+
+    @property
     def wants_a_thread(self) -> bool:
         """Whether an idle thread would find something to do: a job to start, or a trip to make or end."""
-        return bool(self.ready) or self.wants_a_trip
+        return self.next_up is not None or self.wants_a_trip
 
     @property
     def wants_a_trip(self) -> bool:
@@ -207,20 +226,21 @@ class Exchange:
 
     def _settled(self, done: Sequence[Delivery], fetched: Fetched, script: str) -> None:
         for position in fetched.gone:
-            self._gone(done[position], script)
+            self.settling.gone(done[position], script)
         self.ownership.held.difference_update(done)
         if fetched.problem:
-            self._report(fetched.problem)
+            self.settling.report(fetched.problem)
 
     def take_up(self, delivery: Delivery) -> None:
         """A blocking move's job was admitted, under the lock."""
         self.last_answer = monotonic()
-        # Not past those that were fetched before it: the free slot is theirs.
-        delivery.on_loop = delivery.on_loop and not self.ready
-        if delivery.on_loop:
-            self.active[delivery] = None
-        else:
-            self.ready.append(delivery)
+        with self._slots:
+            # Not past those that were fetched before it: the free slot is theirs.
+            delivery.on_loop = delivery.on_loop and not self.ready and len(self.active) < self.concurrency
+            if delivery.on_loop:
+                self.active[delivery] = None
+            else:
+                self.ready.append(delivery)
 
     def renew(self, gone: Owner) -> None:
         """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""
@@ -258,7 +278,7 @@ class Exchange:
         self.active.pop(delivery, None)
         self.ownership.held.discard(delivery)
         if gone:
-            self._gone(delivery, "hold")
+            self.settling.gone(delivery, "hold")
 
     def settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
         """A job failed: retry, bury or drop it, now or, if Redis is away, later; then `after`."""
@@ -266,45 +286,15 @@ class Exchange:
         if delivery.given_back:
             return
         if self.down:
-            self.owed.append((delivery, call, after))
+            self.settling.owed.append((delivery, call, after))
             return
         try:
-            self._settle(delivery, call, after)
+            self.settling.settle(delivery, call, after)
         except RedisUnavailable as error:
-            self.owed.append((delivery, call, after))
             self.fail(error)
         except RedisError as error:
-            self.owed.append((delivery, call, after))
-            self._report(str(error))
+            self.settling.report(str(error))
             self.alarm()
-
-    def settle_owed(self) -> None:
-        """Settle what could not be settled before. Raises RedisUnavailable."""
-        for _ in range(len(self.owed)):
-            delivery, call, after = self.owed.popleft()
-            try:
-                self._settle(delivery, call, after)
-            except RedisError as error:
-                self.owed.append((delivery, call, after))
-                if isinstance(error, RedisUnavailable):
-                    raise
-                self._report(str(error))
-
-    def _settle(self, delivery: Delivery, call: Call[Settled], after: Callable[[Settled], None]) -> None:
-        try:
-            settled = self._transport.run(call)
-        except LostReply:
-            delivery.resent = True
-            raise
-        self.ownership.held.discard(delivery)
-        if not settled.moved and not delivery.resent:
-            self._gone(delivery, call.script.name)
-            return
-        if settled.problem:
-            self._report(settled.problem)
-        if not settled.added:
-            self._log.warning("the dead set held the same text already: %r", delivery.raw)
-        after(settled)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> int:
         """Put jobs back in their queues; answers how many went.
@@ -319,21 +309,10 @@ class Exchange:
 
     def take_ready(self) -> list[Delivery]:
         """All jobs that were fetched and not started."""
-        taken = []
-        with suppress(IndexError):
-            while True:
-                taken.append(self.ready.popleft())
-        return taken
+        with self._slots:
+            return [self.ready.popleft() for _ in range(len(self.ready))]
 
     # -- trouble ------------------------------------------------------------------------
-
-    def _gone(self, delivery: Delivery, script: str) -> None:
-        if not delivery.resent:
-            self._transport.counts.fenced[script] += 1
-            self._log.warning(
-                "a job of %s was settled elsewhere while it ran here (this process was taken for dead): "
-                "its result here does not count: %r", delivery.queue, delivery.raw[:200],
-            )  # fmt: skip
 
     def fail(self, error: RedisError) -> None:
         """Redis does not answer as it should: stop until the waiter has brought it back."""
@@ -341,11 +320,6 @@ class Exchange:
             self.down = True
             self._on_outage(error)
         self.alarm()
-
-    def _report(self, problem: str) -> None:
-        if problem != self._problem:
-            self._log.error("Redis: %s", problem)
-            self._problem = problem
 
     def reconcile(self) -> int:
         """Read the running lists and take up what this process does not know; answers how many.
@@ -366,7 +340,7 @@ class Exchange:
             except RedisError:
                 self.down = True
                 raise
-        self.settle_owed()
+        self.settling.settle_owed()
         return found
 
     def _end_trip(self) -> None:

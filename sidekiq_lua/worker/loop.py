@@ -20,14 +20,14 @@ _SETTLERS = 4
 
 
 class EventLoop:
-    """Runs async jobs as tasks; `poke` is called when one has ended and its acknowledgement waits.
+    """Runs async jobs as tasks; `slot_freed` is called on it when some have ended.
 
     What may block, settling a failed job and the user's handlers, runs on a few threads of its own.
     """
 
-    def __init__(self, name: str, poke: Callable[[], None]) -> None:
+    def __init__(self, name: str, slot_freed: Callable[[], None]) -> None:
         self._name = name
-        self._poke = poke
+        self._slot_freed = slot_freed
         self._inbox: deque[tuple[Processor, Delivery, Payload, JobClass]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -35,13 +35,15 @@ class EventLoop:
         self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix=f"sidekiq.{name}/settler")
         self._lock = threading.Lock()
         self._scheduled = False
-        self._poked = False
+        self._telling = False
 
     def submit(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
         """Start a job; from any thread. The loop is made for the first one."""
         self._inbox.append((processor, delivery, payload, job_class))
         loop = self._loop or self._start()
-        if not self._scheduled:
+        if threading.current_thread() is self._thread:
+            self._begin()
+        elif not self._scheduled:
             self._scheduled = True
             loop.call_soon_threadsafe(self._begin)
 
@@ -86,14 +88,14 @@ class EventLoop:
                 settle()
             else:
                 await settled
-        if not self._poked:
+        if not self._telling:
             # Later in this round: what others end in it goes with the same call.
-            self._poked = True
+            self._telling = True
             asyncio.get_running_loop().call_soon(self._tell)
 
     def _tell(self) -> None:
-        self._poked = False
-        self._poke()
+        self._telling = False
+        self._slot_freed()
 
     def cancel(self) -> None:
         """Cancel every running job, which sees asyncio.CancelledError."""

@@ -87,22 +87,17 @@ class Manager:
                 continue
             if len(exchange.ready) <= exchange.low:
                 exchange.set_out()
-            try:
-                delivery = exchange.ready.popleft()
-            except IndexError:
+            delivery = exchange.begin()
+            if delivery is None:
                 fresh = True
-                if not exchange.trip() and not exchange.ready:
+                if not exchange.trip() and exchange.next_up is None:
                     self._rest(seat)
                 continue
-            exchange.active[delivery] = None
             self._last = seat
             # Only who brought jobs, or was woken for one, wakes another: a wake-up costs more than a job.
             brisk = exchange.pace.brisk
-            if fresh or seat.brisk:
-                if brisk:
-                    exchange.be_watched()
-                elif exchange.wants_a_thread:
-                    self.wake()
+            if (fresh or seat.brisk) and (brisk or not (exchange.wants_a_thread and self.wake())):
+                exchange.be_watched()
             seat.brisk = brisk
             return delivery
         return None

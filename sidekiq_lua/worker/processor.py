@@ -71,7 +71,7 @@ class Processor:
     def foresee(self, delivery: Delivery) -> None:
         """Parse a job that may not start yet, and tell whether the event loop will run it."""
         try:
-            payload = delivery.payload = self._app.codec.load(delivery.raw)
+            payload = delivery.payload = delivery.payload or self._app.codec.load(delivery.raw)
         except Exception:
             return  # also the application's `load_json`; who runs the job meets it again, and deals with it
         job_class = self._app.registry.find(payload["class"])

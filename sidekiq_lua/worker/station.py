@@ -38,6 +38,7 @@ class Station:
         order = QueueOrder(capsule)
         self.name = capsule.name
         self._log = log
+        self._paused = paused
         self.ownership = Ownership(app.store, transport, identity, number, order.queues, capsule.concurrency)
         self.exchange = Exchange(
             self.ownership, transport, order, capsule.concurrency, app.clock, log, self._outage
@@ -49,7 +50,7 @@ class Station:
             capsule.server_middleware,
         )  # fmt: skip
         self.manager = Manager(capsule.name, self.exchange, self.processor.process)
-        self.loop = EventLoop(capsule.name, self._poke)
+        self.loop = EventLoop(capsule.name, self._slot_freed)
         # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.
         block_s = min(_BLOCK_S, (config.heartbeat_ttl - config.heartbeat_interval) / 2)
         self.waiter = Waiter(
@@ -89,7 +90,7 @@ class Station:
     @property
     def idle(self) -> bool:
         """No job runs, and none waits to be settled."""
-        return not (self.exchange.active or self.exchange.has_news or self.exchange.owed)
+        return not (self.exchange.active or self.exchange.has_news or self.exchange.settling.owed)
 
     def hard_stop(self, *, put_back: bool) -> int:
         """Put the running jobs back, unless Redis is away, and interrupt them; answers how many."""
@@ -133,9 +134,27 @@ class Station:
     def _submit(self, delivery, payload, job_class) -> None:  # type: ignore[no-untyped-def]
         self.loop.submit(self.processor, delivery, payload, job_class)
 
-    def _poke(self) -> None:
-        if not self.manager.wake():
+    def _slot_freed(self) -> None:
+        """Async jobs have ended: the loop begins those that are next, a thread does the rest."""
+        began = self._follow_up()
+        exchange = self.exchange
+        if began and exchange.pace.brisk and len(exchange.ready) > max(exchange.low, 0):
+            # Their ends come here too, and the next trip takes all acknowledgements along.
+            exchange.be_watched()
+        elif not self.manager.wake():
             self.waiter.ring()
+
+    def _follow_up(self) -> bool:
+        began = False
+        # Where a class is paused, a job may be put aside, which waits for Redis.
+        while not self._paused.names and (delivery := self.exchange.next_up) is not None:
+            self.processor.foresee(delivery)
+            if not delivery.on_loop:
+                break
+            if self.exchange.begin(delivery):
+                self.processor.process(delivery)
+                began = True
+        return began
 
     def _outage(self, error: RedisError) -> None:
         self.failures.report(error, {"context": "Redis does not answer, no jobs are fetched"})

@@ -216,7 +216,7 @@ class Waiter:
         until = self._overdue_at
         if exchange.down:
             until = min(until, self._next_try)
-        elif exchange.owed or exchange.paused:
+        elif exchange.settling.owed or exchange.paused:
             until = min(until, self._next_look)
         elif not exchange.quiet and not all(move.armed for move in self._moves):
             # All slots are taken, or a wake-up has gone astray: then nobody else would ever look again.
@@ -278,10 +278,10 @@ class Waiter:
         now = monotonic()
         if now >= self._overdue_at:
             self._find_overdue(now)
-        if not (exchange.owed or exchange.paused) or now < self._next_look:
+        if not (exchange.settling.owed or exchange.paused) or now < self._next_look:
             return
-        self._next_look = now + (PAUSE_S if exchange.owed else PAUSED_LOOK_S)
-        exchange.settle_owed()
+        self._next_look = now + (PAUSE_S if exchange.settling.owed else PAUSED_LOOK_S)
+        exchange.settling.settle_owed()
         if not exchange.quiet and not self._wake():
             self._make_trip()
 
@@ -306,8 +306,8 @@ class Waiter:
         now = monotonic()
         if first is None or first is not self._oldest:
             self._oldest, self._oldest_since = first, now
-        elif now - self._oldest_since > STALE_S and not self._wake():
-            # Every thread is busy with a long job: another process may be free.
+        elif now - self._oldest_since > STALE_S and not (self._exchange.next_up and self._wake()):
+            # Every slot is taken by a long job: another process may be free.
             self._exchange.give_back(self._exchange.take_ready())
 
     # -- outages ------------------------------------------------------------------------

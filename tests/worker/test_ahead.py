@@ -52,9 +52,7 @@ def exchange(url, redis):
 
 
 def finish(exchange):
-    delivery = exchange.ready.popleft()
-    exchange.active[delivery] = None
-    exchange.done(delivery)
+    exchange.done(exchange.begin())
 
 
 def run_all(exchange):

@@ -4,6 +4,7 @@ pytest -m slow tests/worker/test_standstill.py        10 s for each case
 STANDSTILL_S=300 pytest …                             longer
 """
 
+import asyncio
 import os
 import random
 import time
@@ -39,6 +40,8 @@ def test_every_burst_comes_to_its_end(make_app, run, redis, monkeypatch, concurr
 
     class AsyncJob(app.Job):
         async def perform(self, number, seconds, fails):
+            if seconds:
+                await asyncio.sleep(seconds)
             ended.add(number)
             if fails:
                 raise ValueError

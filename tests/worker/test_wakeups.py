@@ -1,6 +1,7 @@
 """Somebody always comes for a job that has ended, whoever is on a trip to Redis at that moment."""
 
 import asyncio
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from waiting import wait_until
 from sidekiq_lua.store import fault
 from sidekiq_lua.worker import waiter
 from sidekiq_lua.worker.exchange import Exchange
-from sidekiq_lua.worker.manager import Manager
+from sidekiq_lua.worker.manager import Manager, Seat
 from sidekiq_lua.worker.pace import HISTORY
 from sidekiq_lua.worker.station import Station
 
@@ -19,7 +20,7 @@ from sidekiq_lua.worker.station import Station
 def scene(monkeypatch):
     """Exchanges that have learnt that jobs are short, and so take more of them than they have free slots; and
     a moment in the middle of a trip, at which `scene.go_on` is set and all that runs ends and rests."""
-    made = SimpleNamespace(go_on=threading.Event(), exchanges=[], runners=[], trips=[], who="")
+    made = SimpleNamespace(go_on=threading.Event(), exchanges=[], trips=[], who="")
     init = Exchange.__init__
 
     def experienced(self, *args):
@@ -33,8 +34,19 @@ def scene(monkeypatch):
             made.trips.append(call)
             made.go_on.set()
             wait_until(lambda: not made.exchanges[0].active)
-            wait_until(lambda: made.runners and made.runners[0]._launcher.stations[0].manager._idle)
+            wait_until(rests)
 
+    def rests():
+        """Whether a thread rests, and has made sure that there is nothing to do."""
+        return any(frame.f_code is Seat.wait.__code__ for frame in sys._current_frames().values())
+
+    def calm():
+        """Whether the waiter waits as well."""
+        fetcher = next(t for t in threading.enumerate() if t.name.endswith("/fetcher"))
+        selects = sys._current_frames()[fetcher.ident].f_code.co_name == "select"
+        return rests() and selects and not made.exchanges[0].alarm.__self__._rung
+
+    made.calm = calm
     monkeypatch.setattr(waiter, "REARM_S", 30)  # nor shall that help out
     monkeypatch.setattr(waiter, "STALE_S", 30)  # on a busy machine the second job would go back to its queue
     monkeypatch.setattr(Exchange, "__init__", experienced)
@@ -47,23 +59,22 @@ def test_a_job_that_ends_while_the_waiter_is_on_a_trip(make_app, run, redis, sce
     """Its thread finds the trip taken and rests. Nothing is waited for then, so no push would help."""
     app = make_app(concurrency=1)
     scene.who = "/fetcher"
-    begun = threading.Event()
 
     class AsyncJob(app.Job):
         async def perform(self):
-            while not begun.is_set():  # else the thread that begins the next one might acknowledge it
+            while not scene.calm():  # else the thread might acknowledge it
                 await asyncio.sleep(0.005)
 
     class SyncJob(app.Job):
         def perform(self):
-            begun.set()
+            scene.exchanges[0].alarm()
             assert scene.go_on.wait(10)
             if ends == "badly":
                 raise ValueError
 
     AsyncJob.perform_async()
     SyncJob.set(retry=False).perform_async()
-    scene.runners.append(run(app))
+    run(app)
     wait_until(lambda: redis.get("stat:processed") == b"2", 5)
     assert scene.trips
     AsyncJob.perform_async()
@@ -77,25 +88,21 @@ def test_the_last_jobs_fail_while_a_thread_is_on_a_trip(make_app, run, redis, sc
 
     class GoodJob(app.Job):
         def perform(self):
-            wait_until(lambda: len(scene.exchanges[0].active) == 3)
+            # The other thread shall not make the trip before the third one has begun.
+            wait_until(lambda: len(scene.exchanges[0].active) == 2 and scene.calm())
 
-    class AsyncJob(app.Job):
+    class BadJob(app.Job):
         async def perform(self):
             while not scene.go_on.is_set():
                 await asyncio.sleep(0.005)
             raise ValueError
 
-    class BadJob(app.Job):
-        def perform(self):
-            assert scene.go_on.wait(10)
-            raise ValueError
-
-    for job in (AsyncJob, GoodJob, BadJob):
+    for job in (GoodJob, BadJob, BadJob):
         job.set(retry=False).perform_async()
-    scene.runners.append(run(app))
+    run(app)
     wait_until(lambda: redis.get("stat:processed") == b"3", 5)
     assert scene.trips
-    AsyncJob.set(retry=False).perform_async()
+    BadJob.set(retry=False).perform_async()
     wait_until(lambda: redis.get("stat:processed") == b"4", 5)
 
 
@@ -111,19 +118,19 @@ def test_the_last_job_fails_while_the_waiter_is_on_its_second_trip_in_a_row(
     def twice(stage, call):
         if (stage, call) == ("sent", "ack") and not end_second.is_set():
             end_second.set()
-            wait_until(lambda: len(scene.exchanges[0].active) == 1)
+            assert begun.wait(10)
         else:
             at(stage, call)
 
     class FirstJob(app.Job):
         async def perform(self):
-            while not begun.is_set():
+            while not scene.calm():
                 await asyncio.sleep(0.005)
 
     class SecondJob(app.Job):
-        async def perform(self):
-            while not end_second.is_set():
-                await asyncio.sleep(0.005)
+        def perform(self):
+            scene.exchanges[0].alarm()
+            assert end_second.wait(10)
 
     class BadJob(app.Job):
         def perform(self):
@@ -134,7 +141,7 @@ def test_the_last_job_fails_while_the_waiter_is_on_its_second_trip_in_a_row(
     for job in (FirstJob, SecondJob, BadJob):
         job.set(retry=False).perform_async()
     monkeypatch.setattr(fault, "at", twice)
-    scene.runners.append(run(app))
+    run(app)
     wait_until(lambda: redis.get("stat:processed") == b"3", 5)
     assert scene.trips
     FirstJob.perform_async()
@@ -145,7 +152,7 @@ def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run
     """Its trip had no slot to fetch for, it cannot be woken before it rests, and nothing is waited for."""
     app = make_app(concurrency=1)
     resting, fail, failed = threading.Event(), threading.Event(), threading.Event()
-    rest, poke = Manager._rest, Station._poke
+    rest, slot_freed = Manager._rest, Station._slot_freed
 
     def slow_rest(self, seat):
         if self._exchange.active and not failed.is_set():
@@ -153,8 +160,8 @@ def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run
             assert failed.wait(10)
         rest(self, seat)
 
-    def heard_poke(self):
-        poke(self)
+    def heard(self):
+        slot_freed(self)
         failed.set()
 
     class AsyncJob(app.Job):
@@ -168,7 +175,7 @@ def test_an_async_job_fails_while_the_only_thread_is_about_to_rest(make_app, run
             pass
 
     monkeypatch.setattr(Manager, "_rest", slow_rest)
-    monkeypatch.setattr(Station, "_poke", heard_poke)
+    monkeypatch.setattr(Station, "_slot_freed", heard)
     monkeypatch.setattr(waiter, "REARM_S", 30)
     monkeypatch.setattr(waiter, "ABOUND_S", 30)  # so that the thread is woken beside the job that begins
     run(app)
