@@ -23,6 +23,14 @@ else:
         return _real_monotonic[0]()
 
 
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def boottime() -> float:
+    """As `monotonic`, but it goes on while the machine sleeps, where the system has such a clock."""
+    return monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+
 def _frozen_time() -> float:
     if not str(getattr(time.time, "__module__", "")).startswith("freezegun"):
         return time.time()

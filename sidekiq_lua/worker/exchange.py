@@ -14,6 +14,7 @@ from ..store.calls import Call
 from ..store.owners import Owner
 from ..store.running import Fetched, Settled
 from .delivery import Delivery
+from .lease import Lease
 from .order import QueueOrder
 from .ownership import Ownership
 from .pace import Pace
@@ -38,6 +39,7 @@ class Exchange:
         log: logging.Logger, on_outage: Callable[[RedisError], None],
     ) -> None:  # fmt: skip
         self.ownership = ownership
+        self.lease = Lease()
         self.order = order
         self.concurrency = concurrency
         self.ready: deque[Delivery] = deque()
@@ -74,7 +76,7 @@ class Exchange:
     def room(self) -> int:
         """How many jobs to fetch now: the free slots, and what they can begin within 10 ms."""
         slots = self.concurrency - len(self.active)
-        if self.quiet or self.down or slots <= 0:
+        if self.quiet or self.down or slots <= 0 or self.lease.over:
             return 0
         coming = self._trip.room if self._trip else 0
         return max(slots + self.pace.ahead(slots) - len(self.ready) - coming, 0)
@@ -91,17 +93,20 @@ class Exchange:
 
     @property
     def next_up(self) -> Delivery | None:
-        """The job that has been ready for longest, if a slot is free for it."""
+        """The job that has been ready for longest, if it may begin and a slot is free for it."""
         try:
-            return self.ready[0] if len(self.active) < self.concurrency else None
+            first = self.ready[0]
         except IndexError:
             return None
+        return None if len(self.active) >= self.concurrency or self.lease.over else first
 
     def begin(self, only: Delivery | None = None) -> Delivery | None:
         """Make the job that is next up, or `only` it, an active one; None if it is not to be had."""
         ready, active = self.ready, self.active
         with self._slots:
-            if not ready or len(active) >= self.concurrency or (only is not None and ready[0] is not only):
+            if not ready or len(active) >= self.concurrency or self.lease.over:
+                return None
+            if only is not None and ready[0] is not only:
                 return None
             delivery = ready.popleft()
             active[delivery] = None
@@ -236,11 +241,20 @@ class Exchange:
         self.last_answer = monotonic()
         with self._slots:
             # Not past those that were fetched before it: the free slot is theirs.
-            delivery.on_loop = delivery.on_loop and not self.ready and len(self.active) < self.concurrency
+            free = len(self.active) < self.concurrency and not self.lease.over
+            delivery.on_loop = delivery.on_loop and not self.ready and free
             if delivery.on_loop:
                 self.active[delivery] = None
             else:
                 self.ready.append(delivery)
+
+    def trust(self, since: float, ttl_s: float) -> None:
+        """A beat was answered: this process holds its jobs for so long from `since` (of `boottime`)."""
+        was_over = self.lease.over
+        self.lease.renew(since, ttl_s)
+        if was_over:
+            self.hungry()
+            self.alarm()
 
     def renew(self, gone: Owner) -> None:
         """The registration of `gone` has vanished: go on under a new epoch. Raises RedisError."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..clock import monotonic
+from ..clock import boottime, monotonic
 from ..errors import RedisError, RedisUnavailable
 from ..store import Transport
 from ..store.owners import Owner
@@ -100,7 +100,7 @@ class Heartbeat(Actor):
     def beat(self) -> None:
         """One heartbeat. Raises RedisError."""
         rtt_us = self._measure()
-        config, now = self._app.config, monotonic()
+        config, now, sent = self._app.config, monotonic(), boottime()
         work = self._work()
         fields: dict[str, str | int] = {
             "info": self._info,
@@ -127,6 +127,7 @@ class Heartbeat(Actor):
             for exchange, owner in zip(self._exchanges, owners, strict=True):
                 exchange.renew(owner)
         for exchange in self._exchanges:
+            exchange.trust(sent, ttl)
             self._compare(exchange, beat.held)
         if not beat.known:
             self._fire("heartbeat")

@@ -134,10 +134,38 @@ def test_a_job_that_a_blocking_move_brings_to_a_stopped_process(
     crew.worker()
     crew.wait_drained()
 
-    assert not crew.check().extra
     stopped.signal("CONT")
     assert stopped.stop() == 0
-    crew.check()
+    assert not crew.check().extra
+
+
+def test_jobs_that_were_fetched_ahead_do_not_begin_in_a_zombie(
+    crew: Crew, app: Any, redis: redis_py.Redis
+) -> None:
+    """They have run elsewhere by then; nor do those that an answer on its way brings."""
+    for n in range(3000):
+        crew.push(app, f"ok-{n}", "WorkJob", 0)
+    zombie = crew.worker(concurrency=2)
+
+    def stopped_with_many() -> bool:
+        if Keyspace.of(redis).inside("lua:running:") > 15:
+            zombie.signal("STOP")
+            if Keyspace.of(redis).inside("lua:running:") > 15:
+                return True
+            zombie.signal("CONT")
+        return False
+
+    wait_until(stopped_with_many)
+    stopped_at = time.monotonic()
+    stop_until_dead(crew, zombie)
+    crew.worker()
+    crew.wait_drained()
+
+    zombie.signal("CONT")
+    assert zombie.stop() == 0
+    begun_before = {(e.jid, e.run) for e in crew.ledger.read() if e.pid == zombie.pid and e.at < stopped_at}
+    # It may have been stopped between the decision and the job's first line.
+    assert len(set(crew.check().extra) - begun_before) <= 2
 
 
 def test_an_owner_is_remembered_for_as_long_as_something_may_still_come(

@@ -9,7 +9,7 @@ import pytest
 from waiting import wait_until
 
 from sidekiq_lua import PausedClass, Queue
-from sidekiq_lua.clock import Clock, monotonic
+from sidekiq_lua.clock import Clock, boottime, monotonic
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import RedisUnavailable
 from sidekiq_lua.store import Endpoint, Store, Transport
@@ -85,6 +85,19 @@ def test_what_fails_while_the_server_is_asked_leaves_the_job_to_be_found(exchang
 
     assert exchange.reconcile() == 1  # on the only connection, which was given back
     assert [delivery.raw for delivery in exchange.ready] == [RAW]
+
+
+def test_none_begins_once_others_may_have_taken_this_process_for_dead(exchange, redis):
+    exchange.trust(boottime() - 60, 60)
+    assert not deliver(exchange, redis, exchange.ownership.running, on_loop=True)
+    assert redis.lrange("queue:default", 0, -1) == [RAW]
+    waiting = Delivery("default", b"fetched before", exchange.ownership.running)
+    exchange.ready.append(waiting)
+    assert (exchange.room(), exchange.next_up, exchange.begin()) == (0, None, None)
+
+    exchange.trust(boottime(), 60)
+    assert exchange.room() > 0
+    assert exchange.begin() is waiting
 
 
 # -- in a worker --------------------------------------------------------------------------------

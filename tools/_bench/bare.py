@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from _bench.marks import Pen
 from sidekiq_lua.store import Endpoint, Store, Transport
-from sidekiq_lua.store.blocking import BlockingMove
 from sidekiq_lua.store.owners import Owner
 from sidekiq_lua.store.running import Running
 
@@ -93,10 +92,12 @@ def move(url: str, number: int, queues: int) -> float:
     left = threading.Semaphore(0)
 
     def loop(name: str) -> None:
-        blocking = BlockingMove(Endpoint(url), name, 25)
+        connection = Endpoint(url).connect(blocking_s=60)
+        connection.connect()
+        request = running.blocking_move(name, 25)
         while True:
-            blocking.arm(running)
-            raw = blocking.read()
+            connection.send_packed_command([request], check_health=False)
+            raw = connection.read_response(disable_decoding=True)
             if raw is not None:
                 pen.mark("begin", json.loads(raw)["args"][0])
                 left.release()

@@ -53,10 +53,14 @@ def _one(jobs: int, queues: int, kind: str | None) -> tuple[float, float]:
         else:
             argv = [sys.executable, str(HERE / "bare.py"), "move", server.url, str(jobs), str(queues)]
             env = {**os.environ, "PYTHONPATH": PATH, "BENCH_MARKS": str(server.dir)}
-            with subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL) as loop:
+            loop = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL)
+            try:
                 _parked(server, queues)
                 enqueue(server, "latency", "MarkJob", jobs, queues)
                 loop.wait(20)
+            finally:
+                loop.kill()
+                loop.wait()
         sent = dict(marks.read("sent"))
         took = [(at - sent[number]) * 1000 for number, at in marks.read()]
     return percentile(took, 0.5), percentile(took, 0.99)
