@@ -326,12 +326,15 @@ _LUA = {
 
 
 def bounded_unpack(text: str, name: str) -> list[str]:
-    """Slices of 1000, or a tail whose bound TAILS gives; Lua refuses 8000, after what was written before."""
+    """Slices of at most 1000, or a tail whose bound TAILS gives; Lua refuses 8000, after what was written."""
     complaints = []
     for arguments in re.findall(r"unpack\(((?:[^()]|\([^()]*\))*)\)", body(text)):
         table, _, rest = arguments.partition(", ")
         first = rest.partition(",")[0]
-        if rest == f"{first}, math.min({first} + 999, #{table})":
+        slice_of = re.fullmatch(
+            rf"{re.escape(first)}, math\.min\({re.escape(first)} \+ (\d+), #{table}\)", rest
+        )
+        if slice_of and int(slice_of[1]) < 1000:
             continue
         if not rest or name not in TAILS:
             complaints.append(f"unpack({arguments}) is neither a slice of 1000 nor a tail of TAILS")

@@ -133,3 +133,46 @@ def test_another_process_takes_what_is_left(run: Any, put: Any, db: Any) -> None
     assert run(other.fetch(BOTH, 5)).jobs == [("default", job(2))]
 
     assert db()["lua:running:other:2:bbbb:1:default"] == [job(2)]
+
+
+# -- many queues, of which most are empty -------------------------------------------------------
+
+MANY = [f"q{n}" for n in range(35)]
+
+
+@pytest.mark.parametrize("full", [[0], [9], [10], [11], [19, 20], [29, 34], [34], range(35)], ids=str)
+@pytest.mark.parametrize("held", [[], [12], range(35)], ids=["", "one holds a job", "all hold jobs"])
+def test_those_that_have_jobs_are_found_in_their_order(
+    run: Any, put: Any, db: Any, full: list[int], held: list[int]
+) -> None:
+    put(REGISTERED, {f"queue:q{n}": [job(n)] for n in full}, {MINE.list(f"q{n}"): [job(99)] for n in held})
+
+    fetched = run(MINE.fetch(MANY, 50))
+
+    assert fetched.jobs == [(f"q{n}", job(n)) for n in full]
+    assert not [key for key in db() if key.startswith("queue:")]
+
+
+def test_none_of_many_is_looked_at_once_there_are_enough(run: Any, put: Any, db: Any) -> None:
+    put(REGISTERED, {"queue:q3": [job(1)], "queue:q34": [job(2)]})
+
+    assert run(MINE.fetch(MANY, 1)).jobs == [("q3", job(1))]
+    assert db()["queue:q34"] == [job(2)]
+
+
+def test_a_paused_one_of_many_is_passed_over_and_told(run: Any, put: Any, db: Any) -> None:
+    put(REGISTERED, {"queue:q20": [job(1)], "queue:q30": [job(2)], "paused": {"q20", "q34"}})
+
+    fetched = run(MINE.fetch(MANY, 1))
+
+    assert fetched.jobs == [("q30", job(2))]
+    assert fetched.paused == {"q20", "q34"}
+
+
+def test_one_of_many_that_is_of_a_wrong_type_is_told(run: Any, put: Any) -> None:
+    put(REGISTERED, {"queue:q20": "a string", "queue:q30": [job(2)]})
+
+    fetched = run(MINE.fetch(MANY, 1))
+
+    assert fetched.jobs == [("q30", job(2))]
+    assert "WRONGTYPE" in fetched.problem
