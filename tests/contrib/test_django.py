@@ -239,6 +239,7 @@ def test_nothing_waits_where_pushes_are_faked(make_app: Any, job: Any, dump: Any
         job.perform_async(1)
         other.client.push({"class": "J", "args": [2]})
         assert [one["args"] for one in job.jobs()] == [[1]]
+        assert Testing.clear_all() == 2
     assert dump() == {}
 
 

@@ -64,6 +64,7 @@ class World:
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """Every test begins and ends without jobs, without middleware and in no mode."""
+    Queues.clear_all()
     yield
     Queues.clear_all()
     Testing.server_middleware.clear()
