@@ -66,7 +66,12 @@ BUGS = [
         'redis.call("HEXISTS", owners, owner) == 0',
         "false",
     ),
-    Bug("a paused queue is fetched from", "lib/take.lua", "some > 0", "false"),
+    Bug(
+        "a paused queue is fetched from",
+        "lib/take.lua",
+        'some > 0 and redis.call("SISMEMBER"',
+        'false and redis.call("SISMEMBER"',
+    ),
     Bug("admit keeps a job of a paused queue", "admit.lua", "paused, name) == 0", "paused, name) >= 0"),
     Bug("jobs go back to the wrong end", "lib/put_back.lua", "RPUSH", "LPUSH"),
     Bug("requeue turns the order round", "requeue.lua", "for i = #ARGV, 2, -1 do", "for i = 2, #ARGV do"),
