@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..clock import boottime
 from ..store import Transport
 from .delivery import Delivery
 from .exchange import Exchange
@@ -23,7 +24,7 @@ class Admission:
         reconciling finds the job then.
         """
         exchange, ownership = self._exchange, self._exchange.ownership
-        owner = ownership.owner
+        owner, since = ownership.owner, boottime()
         ownership.held.add(delivery)
         try:
             # No renewal in between: it registers the old epoch again, and a job of this process that was
@@ -36,7 +37,7 @@ class Admission:
                 else:
                     state = self._ask(delivery, meanwhile)
                 if state == "KEPT":
-                    exchange.take_up(delivery)
+                    exchange.take_up(delivery, since)
             if state in ("OLD", "FULL", "REAPED"):
                 exchange.give_back([delivery])
             if state == "REAPED":

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ..clock import Clock, monotonic
+from ..clock import Clock, boottime, monotonic
 from ..errors import LostReply, RedisError, RedisUnavailable
 from ..store import Transport
 from ..store.calls import Call
@@ -76,7 +76,7 @@ class Exchange:
     def room(self) -> int:
         """How many jobs to fetch now: the free slots, and what they can begin within 10 ms."""
         slots = self.concurrency - len(self.active)
-        if self.quiet or self.down or slots <= 0 or self.lease.over:
+        if self.quiet or self.down or slots <= 0:
             return 0
         coming = self._trip.room if self._trip else 0
         return max(slots + self.pace.ahead(slots) - len(self.ready) - coming, 0)
@@ -179,9 +179,9 @@ class Exchange:
                 done = [d for d in done if d.running is running]
             if not done and not room:
                 return None
-            queues = self.order.next() if room else ()
+            queues, since = self.order.next() if room else (), boottime()
             sent = self._transport.send(request(running, queues, room, done, self._clock.day()))
-            return Trip(sent, done, room, running)
+            return Trip(sent, done, room, running, since)
         except RedisError as error:
             self._keep(done, error)
             raise
@@ -201,6 +201,7 @@ class Exchange:
         self.last_answer = monotonic()
         if trip.room:
             self.paused = fetched.paused
+            self.lease.seen(trip.since)
         self._settled(trip.done, fetched, "ack_and_fetch" if trip.room else "ack")
         new = [Delivery(queue, raw, trip.running) for queue, raw in fetched.jobs]
         self._take_on(new)
@@ -236,9 +237,10 @@ class Exchange:
         if fetched.problem:
             self.settling.report(fetched.problem)
 
-    def take_up(self, delivery: Delivery) -> None:
-        """A blocking move's job was admitted, under the lock."""
+    def take_up(self, delivery: Delivery, since: float) -> None:
+        """A blocking move's job was admitted, under the lock; asked for at `since` (of `boottime`)."""
         self.last_answer = monotonic()
+        self.lease.seen(since)
         with self._slots:
             # Not past those that were fetched before it: the free slot is theirs.
             free = len(self.active) < self.concurrency and not self.lease.over

@@ -13,12 +13,15 @@ from .delivery import Delivery
 
 
 class Trip(NamedTuple):
-    """A call under way: the jobs that it acknowledges, and for how many others it asks."""
+    """A call under way: the jobs that it acknowledges, for how many others it asks, and when it was sent (by
+    `boottime`).
+    """
 
     sent: Sent[Fetched]
     done: Sequence[Delivery]
     room: int
     running: Running
+    since: float
 
 
 def request(

@@ -87,17 +87,45 @@ def test_what_fails_while_the_server_is_asked_leaves_the_job_to_be_found(exchang
     assert [delivery.raw for delivery in exchange.ready] == [RAW]
 
 
-def test_none_begins_once_others_may_have_taken_this_process_for_dead(exchange, redis):
+@pytest.fixture
+def stale(exchange):
+    """A job in hand of a process that others may have taken for dead."""
     exchange.trust(boottime() - 60, 60)
-    assert not deliver(exchange, redis, exchange.ownership.running, on_loop=True)
-    assert redis.lrange("queue:default", 0, -1) == [RAW]
     waiting = Delivery("default", b"fetched before", exchange.ownership.running)
     exchange.ready.append(waiting)
-    assert (exchange.room(), exchange.next_up, exchange.begin()) == (0, None, None)
+    assert exchange.next_up is None
+    assert exchange.begin() is None
+    return waiting
 
+
+def test_after_a_long_silence_a_job_begins_once_a_beat_was_answered(exchange, stale):
     exchange.trust(boottime(), 60)
-    assert exchange.room() > 0
-    assert exchange.begin() is waiting
+    assert exchange.begin() is stale
+
+
+def test_or_once_the_server_has_seen_this_process_registered(exchange, stale):
+    exchange.trip()
+    assert exchange.begin() is stale
+
+
+def test_or_once_it_has_admitted_another(exchange, redis, stale):
+    assert deliver(exchange, redis, exchange.ownership.running)
+    assert exchange.begin() is stale
+
+
+def test_but_not_by_an_answer_to_what_was_asked_before(exchange, redis, stale, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sidekiq_lua.worker.exchange.boottime", lambda: boottime() - 60)
+        exchange.set_out()
+    exchange.trip()
+    assert exchange.begin() is None
+
+
+def test_nor_where_this_process_was_reaped(exchange, redis, stale):
+    redis.hdel("lua:owners", "host:1:abc:0.0")
+    exchange.trip()
+    assert exchange.begin() is None
+    assert not exchange.ready
 
 
 # -- in a worker --------------------------------------------------------------------------------
