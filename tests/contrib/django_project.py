@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import django
 from django.conf import settings
 
 _DIRECTORY = Path(tempfile.mkdtemp(prefix="sidekiq-lua-django-"))
+atexit.register(shutil.rmtree, _DIRECTORY, ignore_errors=True)
 
 
 def _database(name: str) -> dict[str, Any]:
