@@ -179,9 +179,10 @@ class Exchange:
                 done = [d for d in done if d.running is running]
             if not done and not room:
                 return None
-            queues, since = self.order.next() if room else (), boottime()
+            queues = self.order.next(d.queue for d in done) if room else ()
+            since = boottime()
             sent = self._transport.send(request(running, queues, room, done, self._clock.day()))
-            return Trip(sent, done, room, running, since)
+            return Trip(sent, done, room, running, queues, since)
         except RedisError as error:
             self._keep(done, error)
             raise
@@ -200,18 +201,19 @@ class Exchange:
             return True
         self.last_answer = monotonic()
         if trip.room:
-            self.paused = fetched.paused
+            self.paused = self.paused.difference(trip.queues) | fetched.paused
             self.lease.seen(trip.since)
         self._settled(trip.done, fetched, "ack_and_fetch" if trip.room else "ack")
         new = [Delivery(queue, raw, trip.running) for queue, raw in fetched.jobs]
         self._take_on(new)
         if trip.room:
-            self._plenty = len(new) >= trip.room
+            filled = len(new) >= trip.room
+            self._plenty = self.order.looked(trip.queues, (d.queue for d in new), filled=filled)
             self.low = len(self.ready) // 2 if self._plenty and trip.room > self.concurrency else -1
             if not self._plenty:
                 self.hungry()
         self.be_watched()
-        return bool(new or self._done)
+        return bool(new or self._done or self._plenty)
 
     def _keep(self, done: Sequence[Delivery], error: RedisError) -> None:
         """These are to be acknowledged again: no answer came."""

@@ -13,14 +13,15 @@ from .delivery import Delivery
 
 
 class Trip(NamedTuple):
-    """A call under way: the jobs that it acknowledges, for how many others it asks, and when it was sent (by
-    `boottime`).
+    """A call under way: the jobs that it acknowledges, for how many others it asks of which queues, and when
+    it was sent (by `boottime`).
     """
 
     sent: Sent[Fetched]
     done: Sequence[Delivery]
     room: int
     running: Running
+    queues: Sequence[str]
     since: float
 
 
