@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 _SCALARS = frozenset((str, int, bool, type(None)))
-MAX_DEPTH = 500
-"""Deeper nesting is refused: JSON parsers, ours among them, stop somewhere above this."""
+MAX_DEPTH = 96
+"""Deeper nesting is refused: Ruby's JSON stops at 100 levels, and its poller loses a job that it cannot read.
+
+Four levels may come on top: the payload, `args` or `cattr`, its pairs, and what ActiveJob adds to dicts.
+"""
 
 
 def unsafe(args: list[Any]) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidekiq_lua.current import dump
 from sidekiq_lua.strict import MAX_DEPTH, unsafe
 
 
@@ -128,6 +129,18 @@ def test_nesting_has_a_limit_of_its_own(wrap: Any) -> None:
         == f"argument 1 is nested more than {MAX_DEPTH} levels deep"
     )
     assert unsafe([nested(50_000, wrap)]) == f"argument 0 is nested more than {MAX_DEPTH} levels deep"
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"k": inner}], ids=["list", "dict"])
+def test_what_is_allowed_stays_within_the_100_levels_of_ruby(wrap: Any) -> None:
+    value = nested(MAX_DEPTH, wrap)
+
+    assert levels({"class": "A", "args": [value], "cattr": dump({"tenant": value})}) <= 100
+
+
+def levels(value: Any) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if parts is None else 1 + max(map(levels, parts), default=0)
 
 
 def test_the_caller_s_own_depth_does_not_matter() -> None:

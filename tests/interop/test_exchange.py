@@ -7,7 +7,7 @@ import time
 
 import pytest
 from interop.harness import order
-from interop.values import ARGS
+from interop.values import ARGS, DEEP
 
 pytestmark = pytest.mark.interop
 
@@ -25,13 +25,14 @@ def test_one_enqueues_and_the_other_runs(sides, events, settled, redis, giver, r
             order("EchoJob", *ARGS),
             order("EchoJob", "low", options={"queue": "low"}),
             order("EchoJob", "bulk", bulk=True, count=30),
-            order("EchoJob", "soon", in_=0.3),
+            order("EchoJob", "soon", DEEP, in_=0.3),
+            order("EchoJob", "terse", options={"log_level": "warning"}),
         ]
     )
     jids = [jid for some in asked for jid in some]
-    assert len(set(jids)) == 33
+    assert len(set(jids)) == 34
 
-    worker.wait_for(lambda: len(events()) >= 33 and settled(), "33 jobs")
+    worker.wait_for(lambda: len(events()) >= 34 and settled(), "34 jobs")
 
     assert {event["lang"] for event in events()} == {runner}
     assert sorted(event["jid"] for event in events()) == sorted(jids)

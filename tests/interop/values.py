@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import random
+from typing import Any
+
+from sidekiq_lua.strict import MAX_DEPTH
 
 _random = random.Random(8)
+
+DEEP: list[Any] = []  # as deep as it may be
+for _ in range(MAX_DEPTH - 1):
+    DEEP = [DEEP]
 
 # Beyond 1e-4 to 1e15 Ruby's own text for a float depends on the version of its json library.
 FLOATS = [
