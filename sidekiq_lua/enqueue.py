@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError, InvalidJob, UnserializableArguments
 from .job import JobBase
+from .log import parse_level
 from .payload import DEFAULTS, Payload, is_number, new_jids, normalize, shorten, validate
 from .store.calls import Call
 from .strict import unsafe
@@ -26,6 +27,7 @@ SLICE = 1000
 SLICE_SCHEDULED = 100
 SLICE_BYTES = 8_000_000
 _MIN_SPREAD_S = 5
+_LEVELS = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
 _BULK_OPTIONS = ("at", "spread_interval", "batch_size", "jid")
 
 
@@ -135,9 +137,12 @@ class Enqueuer:
                 raise InvalidJob(f"{kind.__qualname__} is abstract: only its subclasses are jobs")
             named = {**item, "class": kind.sidekiq_name()}
             payload = normalize(named, {**DEFAULTS, **kind.get_sidekiq_options()}, self._app.stamp)
-            return kind, payload
-        payload = normalize(item, DEFAULTS, self._app.stamp)
-        return payload["class"], payload
+        else:
+            payload = normalize(item, DEFAULTS, self._app.stamp)
+            kind = payload["class"]
+        if payload.get("log_level") is not None:
+            _name_level(payload)
+        return kind, payload
 
     def _finish(
         self, kind: type[JobBase] | str, payload: Payload, pool: Any, config: Config
@@ -201,6 +206,18 @@ class Enqueuer:
                 queues.schedule(part[i : i + SLICE_SCHEDULED]) for i in range(0, len(part), SLICE_SCHEDULED)
             )
         return calls
+
+
+def _name_level(payload: Payload) -> None:
+    """Write the log level as Ruby names it, and leave out what is none, which Python ignores.
+
+    A Ruby worker loses a job that has a name which its logger does not know, such as `warning`.
+    """
+    try:
+        level = parse_level(payload["log_level"])
+        payload["log_level"] = _LEVELS.get(level, level)
+    except ConfigurationError:
+        del payload["log_level"]
 
 
 def _usable(passed: Any) -> Payload:

@@ -97,6 +97,17 @@ def test_every_option_is_carried_and_outweighs_the_classs(client: Any, job: Any,
     assert parsed(dump()) == {"queues": ["low"], "queue:low": [wanted]}
 
 
+LEVELS = {"warning": "warn", " CRITICAL ": "fatal", 30: "warn", 3: "error", 25: 25, "loud": None, True: None}
+
+
+@pytest.mark.parametrize(("given", "written"), LEVELS.items())
+def test_a_log_level_is_written_as_ruby_names_it(client: Any, dump: Dump, given: Any, written: Any) -> None:
+    """Of another name a Ruby worker loses the job."""
+    client.push({"class": "A", "args": [], "log_level": given})
+
+    assert parsed(dump())["queue:default"][0].get("log_level") == written
+
+
 def test_pool_and_client_class_stay_out_of_the_payload(client: Any, url: str, dump: Dump) -> None:
     jid = client.push({"class": "A", "args": [], "pool": url, "client_class": "X"})
 
