@@ -101,13 +101,15 @@ class _Loader:
         self._fields = fields
 
     @contextmanager
-    def _loaded(self, payload: Mapping[str, Any]) -> Iterator[None]:
+    def _loaded(self, payload: Mapping[str, Any], *unread: type[Exception]) -> Iterator[None]:
+        """`unread`: errors for which a field is passed over."""
         tokens = []
         try:
             for field, group in self._fields.items():
                 if field in payload:
-                    for name, value in load(payload[field], group).items():
-                        tokens.append((group[name], group[name].set(value)))
+                    with suppress(*unread):
+                        for name, value in load(payload[field], group).items():
+                            tokens.append((group[name], group[name].set(value)))
             yield
         finally:
             for variable, token in reversed(tokens):
@@ -123,12 +125,15 @@ class Load(_Loader):
 
 
 class LoadForPush(_Loader):
-    """Client middleware: when a job that has the field is pushed again, what runs within sees its values."""
+    """Client middleware: when a job that has the field is pushed again, what runs within sees its values.
+
+    What cannot be read is no reason to let a job lie that is due: its run will say so, or Ruby can read it.
+    """
 
     def call(
         self, job_class: Any, payload: dict[str, Any], queue: str, redis: Any, next: Callable[[], Any]
     ) -> Any:
-        with self._loaded(payload):
+        with self._loaded(payload, InvalidJob):
             return next()
 
 

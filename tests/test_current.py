@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from waiting import hurry, wait_until
 
-from sidekiq_lua import Sidekiq
+from sidekiq_lua import RetrySet, Sidekiq
 from sidekiq_lua.current import attributes, dump, load, persist, persist_locale
 from sidekiq_lua.errors import ConfigurationError, InvalidJob, UnserializableArguments
 
@@ -161,6 +161,18 @@ def test_other_client_middleware_sees_the_jobs_values_when_it_is_pushed_again(ap
     app.config.client_middleware.add(Look)
     app.client.push({"class": "J", "args": [], "cattr": [[symbol("tenant"), 6]]})
     assert seen == [6]
+
+
+def test_a_due_job_with_what_only_ruby_reads_goes_to_its_queue(app: Sidekiq, redis: Any) -> None:
+    """It fails when it runs, or a Ruby worker runs it; it must not lie in the set for ever."""
+    record = [[symbol("tenant"), {"_aj_globalid": "gid://app/Tenant/1"}]]
+    raw = json.dumps({"class": "J", "args": [], "jid": "j", "cattr": record})
+    redis.zadd("retry", {raw: 1})
+
+    assert RetrySet(app).retry_all().done == 1
+
+    assert pushed(redis)["cattr"] == record
+    assert redis.exists("retry") == 0
 
 
 def test_a_value_that_cannot_travel_is_refused_at_the_push(app: Sidekiq, redis: Any) -> None:
