@@ -89,7 +89,8 @@ def decide(payload: Payload, queue: str, error: BaseException, default_retry: An
         return Discard(payload)
     if wish == "kill":
         return Exhausted(payload)
-    return Retry(payload, policy.now + _delay(wish, count) + policy.jitter(10 * (count + 1)))
+    # Two retries by hand without a failure in between, as of a poison pill, make the count negative.
+    return Retry(payload, policy.now + _delay(wish, count) + policy.jitter(10 * (max(count, 0) + 1)))
 
 
 def _exhausted(payload: Payload, count: int, limit: int, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import zlib
 from datetime import timedelta
 
@@ -67,6 +68,16 @@ def test_later_failures_wait_for_count_to_the_fourth(before, count, delay):
     assert outcome.payload["retried_at"] == int(NOW * 1000)
     assert outcome.payload["failed_at"] == 1
     assert outcome.due == NOW + delay + 10 * (count + 1) - 1
+
+
+@pytest.mark.parametrize("before", [-1, -2, -3])
+def test_a_job_that_was_retried_by_hand_twice_without_failing_is_retried(before):
+    """Each retry by hand takes one off the count, as in Ruby: a poison pill comes here with -2."""
+    policy_ = policy(jitter=random.randrange)
+    outcome = decide(job(retry_count=before, failed_at=1), "q", ValueError(), True, policy_)
+    assert outcome.payload["retry_count"] == before + 1
+    assert isinstance(outcome, Retry)
+    assert outcome.due > NOW
 
 
 def test_retry_2_runs_three_times_and_dies_with_retry_count_2():
