@@ -175,11 +175,14 @@ def normalize(item: Mapping[str, Any], defaults: Mapping[str, Any], stamp: Stamp
     queue = payload.get("queue")
     if not isinstance(queue, str) or not queue or queue.split() != [queue]:
         raise InvalidJob(f"{item['class']}: queue must be a name without spaces, not {queue!r}")
+    later = payload.get("retry_queue")
+    if _is_given(later) and (not isinstance(later, str) or later.split() != [later]):
+        raise InvalidJob(f"{item['class']}: retry_queue must be a name without spaces, not {later!r}")
     for name in _LOCAL:
         payload.pop(name, None)
     if payload.get("jid") is None:
         payload["jid"] = new_jid()
-    if payload.get("retry_for"):
+    if _is_given(payload.get("retry_for")):
         payload["retry_for"] = int(payload["retry_for"])
     if payload.get("created_at") is None:
         payload["created_at"] = stamp.now()
@@ -200,11 +203,16 @@ def validate(item: Mapping[str, Any]) -> None:
         raise InvalidJob(f"{name}: args must be a list, not {shorten(item['args'])}")
     if "at" in item and not is_number(item["at"]):
         raise InvalidJob(f"{name}: at must be epoch seconds, not {item['at']!r}")
-    if item.get("tags") and not isinstance(item["tags"], list):
+    if _is_given(item.get("tags")) and not isinstance(item["tags"], list):
         raise InvalidJob(f"{name}: tags must be a list, not {item['tags']!r}")
-    retry_for = item.get("retry_for")
-    if retry_for and (not is_number(retry_for) or retry_for > _RETRY_FOR_LIMIT_S):
+    retry_for: Any = item.get("retry_for")
+    if _is_given(retry_for) and (not is_number(retry_for) or retry_for > _RETRY_FOR_LIMIT_S):
         raise InvalidJob(f"{name}: retry_for must be a number of seconds from now, not {retry_for!r}")
+
+
+def _is_given(value: Any) -> bool:
+    """Whether Ruby looks at an option: it does at "" and 0, and its poller loses a job that it refuses."""
+    return value is not None and value is not False
 
 
 def is_number(value: Any) -> bool:

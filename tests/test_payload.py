@@ -315,7 +315,9 @@ def test_format_7_writes_seconds() -> None:
 def test_retry_for_becomes_whole_seconds() -> None:
     assert normalized(retry_for=90.9)["retry_for"] == 90
     assert normalized(retry_for=1_000_000_000)["retry_for"] == 1_000_000_000
+    assert normalized(retry_for=0.5)["retry_for"] == 0
     assert normalized(retry_for=None)["retry_for"] is None
+    assert normalized(retry_for=False)["retry_for"] is False
 
 
 def test_a_time_in_the_past_stays() -> None:
@@ -341,6 +343,9 @@ def test_a_time_in_the_past_stays() -> None:
         ({"class": "A", "args": [], "at": True}, "A: at must be epoch seconds, not True"),
         ({"class": "A", "args": [], "at": float("nan")}, "A: at must be epoch seconds, not nan"),
         ({"class": "A", "args": [], "tags": "x"}, "A: tags must be a list, not 'x'"),
+        ({"class": "A", "args": [], "tags": ""}, "A: tags must be a list, not ''"),
+        ({"class": "A", "args": [], "retry_for": ""}, "A: retry_for must be a number of seconds"),
+        ({"class": "A", "args": [], "retry_queue": ""}, "A: retry_queue must be a name without"),
         ({"class": "A", "args": [], "retry_for": 1_000_000_001}, "A: retry_for must be a number of seconds"),
         ({"class": "A", "args": [], "retry_for": "1h"}, "A: retry_for must be a number of seconds"),
         ({"class": "A", "args": [], "queue": ""}, "A: queue must be a name without spaces, not ''"),

@@ -95,8 +95,8 @@ def decide(payload: Payload, queue: str, error: BaseException, default_retry: An
 
 def _exhausted(payload: Payload, count: int, limit: int, now: float) -> bool:
     """With retry_for the number of retries does not count, as in Sidekiq 8.1."""
-    retry_for = payload.get("retry_for")
-    if not retry_for or not is_number(retry_for):
+    retry_for: Any = payload.get("retry_for")
+    if not is_number(retry_for):
         return count >= limit
     first: Any = payload.get("failed_at")
     return is_number(first) and seconds(first) + retry_for < now

@@ -194,7 +194,11 @@ class TestHostilePayloads:
         payload = job(retry_for=60, retry_count=0, failed_at=failed_at)
         assert isinstance(decide(payload, "q", ValueError(), True, policy()), Retry)
 
-    @pytest.mark.parametrize("retry_for", ["1 day", [], True])
+    def test_no_time_is_a_limit_too(self):
+        payload = job(retry_for=0, failed_at=int(NOW * 1000) - 1, retry_count=0)
+        assert isinstance(decide(payload, "q", ValueError(), True, policy()), Exhausted)
+
+    @pytest.mark.parametrize("retry_for", ["1 day", [], True, False, None])
     def test_a_retry_for_that_is_no_number_is_ignored(self, retry_for):
         assert isinstance(
             decide(job(retry_for=retry_for, retry=0), "q", ValueError(), 1, policy()), Exhausted
