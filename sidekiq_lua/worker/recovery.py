@@ -53,6 +53,7 @@ class Recovery(Actor):
         self._forget_after_s = forget_after_s
         self._gone_since: dict[str, float] = {}
         self._next_prune = 0.0
+        self._prune_from = "0"
         self.recovered = 0
 
     def step(self) -> float:
@@ -210,6 +211,8 @@ class Recovery(Actor):
             return
         self._next_prune = monotonic() + _PRUNE_S
         store = self._app.store.processes
-        cursor, identities = self._transport.run(store.identities())
-        if len(identities) > 1 or (identities and cursor != "0"):
-            self._transport.run(store.prune(identities))
+        cursor, identities = self._transport.run(store.identities(self._prune_from))
+        alone = len(identities) == 1 and cursor == self._prune_from == "0"
+        if alone or not identities or self._transport.run(store.prune(identities)) >= 0:
+            # Where another process has done it within the last minute, this page's turn is still to come.
+            self._prune_from = cursor

@@ -239,3 +239,18 @@ def test_sidekiqs_list_is_pruned(app, run, redis):
     run(app)
     wait_until(lambda: not redis.sismember("processes", "gone:1:abcabcabcabc"))
     assert redis.scard("processes") == 1
+
+
+def test_sidekiqs_list_is_pruned_however_long_it_is(app, redis):
+    """A scan of a large set has several pages, of which the first may be all of living processes."""
+    for n in range(700):
+        redis.sadd("processes", f"host{n}:1:abcabcabcabc")
+        if n < 400:
+            redis.hset(f"host{n}:1:abcabcabcabc", "info", "{}")
+    failures = FailureHandler(app, None)
+    recovery = Recovery(app, app.transport(), failures, lambda: True, set, lambda: True, forget_after_s=60)
+    for _ in range(10):
+        redis.delete("process_cleanup")
+        recovery._next_prune = 0.0
+        recovery._prune()
+    assert redis.scard("processes") == 400
