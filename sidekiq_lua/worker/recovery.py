@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..clock import monotonic
-from ..errors import UnparsablePayload, UnserializableArguments
+from ..errors import RedisRefused, UnparsablePayload, UnserializableArguments
 from ..holding import release
 from ..payload import Payload, crash_key
 from ..store import Transport
@@ -74,7 +74,12 @@ class Recovery(Actor):
                 continue
             seen.add(owner.field)
             since = self._gone_since.setdefault(owner.field, monotonic())
-            returned += sum(self._recover(owner, queue, fallen) for queue in owner.queues)
+            for queue in owner.queues:
+                try:
+                    returned += self._recover(owner, queue, fallen)
+                except RedisRefused as error:
+                    what = f"jobs of queue {queue}, whose process {owner.identity} died, cannot be returned"
+                    self._failures.report(error, {"context": what})
             # A blocking move of the dead may still bring a job, so it is forgotten only later.
             if monotonic() - since > self._forget_after_s:
                 self._transport.run(self._app.store.owners.forget(owner))

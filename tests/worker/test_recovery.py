@@ -52,6 +52,33 @@ def test_jobs_of_a_dead_process_are_returned_in_their_order(app, redis, left_beh
     assert not list(redis.scan_iter("lua:running:*"))
 
 
+def test_large_jobs_are_returned_in_their_order_too_and_no_more_are_blamed(app, redis, left_behind):
+    """A page of them ends before it has as many as it could."""
+    left_behind(*[job(n, more="x" * 50_000) for n in range(60)])
+    failures = FailureHandler(app, None)
+    recovery = Recovery(app, app.transport(), failures, lambda: True, set, lambda: True, forget_after_s=60)
+    assert recovery.sweep() == 60
+    queue = [Codec().load(raw)["args"][0] for raw in reversed(redis.lrange("queue:default", 0, -1))]
+    assert queue == [*range(60)]
+    assert sorted(redis.scan_iter("lua:crashes:*")) == [b"lua:crashes:j%d" % n for n in range(5)]
+
+
+def test_what_cannot_be_returned_stays_and_holds_up_no_other_jobs(app, redis, left_behind, log):
+    owners = [Owner(f"elsewhere:{n}:abcabcabcabc", "0.0", ("bad", "default"), 5) for n in range(3)]
+    for owner in owners:
+        left_behind(job(owner.identity), owner=owner)
+        redis.lpush(app.store.keys.running(owner.identity, "0.0", "bad"), job("bad", queue="bad"))
+    redis.set("queue:bad", "a string")
+    failures = FailureHandler(app, None)
+    recovery = Recovery(app, app.transport(), failures, lambda: True, set, lambda: True, forget_after_s=0)
+    assert recovery.sweep() == 3
+    assert redis.llen("queue:default") == 3
+    assert len(list(redis.scan_iter("lua:running:*:bad"))) == 3
+    assert log.getvalue().count("jobs of queue bad, whose process elsewhere:1:abcabcabcabc died, ") == 1
+    redis.delete("queue:bad")
+    assert recovery.sweep() == 3
+
+
 def test_jobs_of_a_dead_process_run(app, run, redis, left_behind, seen):
     left_behind(*[job(n) for n in range(250)])
     run(app)
