@@ -5,6 +5,7 @@
 --       2   paused    set   r   names of paused queues
 --       3   running   list  rw  where the blocking move put the job
 --       4   queue     list  rw  where it came from
+--       5   queues    set   rw  names of every queue
 -- ARGV  1   owner     this process's field in `owners`
 --       2   name      the queue's name
 --       3   payload   the job
@@ -12,9 +13,9 @@
 -- BOUND     O(length of the running list)
 -- REPLAY    same
 -- ROLES     worker
--- INVARIANT no job of a paused queue starts
+-- INVARIANT no job of a paused queue starts; a queue that one comes back to is known
 
-local owners, paused, running, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owners, paused, running, queue, queues = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local owner, name, payload = ARGV[1], ARGV[2], ARGV[3]
 
 -- include lib/put_back.lua
@@ -28,5 +29,7 @@ end
 if redis.call("SISMEMBER", paused, name) == 0 then
   return "KEPT"
 end
+redis.call("LLEN", queue)
+redis.call("SADD", queues, name)
 put_back(running, queue, payload)
 return "BACK"

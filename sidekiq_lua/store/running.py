@@ -149,6 +149,7 @@ class Running:
             paused=keys.paused,
             running=self.list(queue),
             queue=keys.queue(queue),
+            queues=keys.queues,
             owner=self.owner,
             name=queue,
             payload=raw,

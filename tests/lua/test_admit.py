@@ -25,7 +25,12 @@ def test_a_job_of_a_paused_queue_goes_back_to_the_consuming_end(run: Any, put: A
 
     assert run(MINE.admit("default", job(1))) == "BACK"
 
-    assert db() == {**before, RUNNING: [job(2)], "queue:default": [job(4), job(3), job(1)]}
+    assert db() == {
+        **before,
+        RUNNING: [job(2)],
+        "queue:default": [job(4), job(3), job(1)],
+        "queues": {"default"},
+    }
 
 
 def test_a_job_that_another_process_recovered_is_gone(run: Any, put: Any, db: Any) -> None:
@@ -52,14 +57,14 @@ def test_of_equal_payloads_one_goes_back(run: Any, put: Any, db: Any) -> None:
 
     assert run(MINE.admit("default", job(1))) == "BACK"
 
-    assert db() == {**before, RUNNING: [job(1)], "queue:default": [job(1)]}
+    assert db() == {**before, RUNNING: [job(1)], "queue:default": [job(1)], "queues": {"default"}}
 
 
 def test_a_queue_of_a_wrong_type_leaves_the_job_where_it_was(run: Any, put: Any, db: Any) -> None:
     before = {**REGISTERED, "paused": {"default"}, RUNNING: [job(1)], "queue:default": "a string"}
     put(before)
 
-    with pytest.raises(ScriptError, match=r"^lib/put_back\.lua:\d+: WRONGTYPE"):
+    with pytest.raises(ScriptError, match=r"^admit\.lua:\d+: WRONGTYPE"):
         run(MINE.admit("default", job(1)))
 
     assert db() == before

@@ -63,9 +63,13 @@ def test_clear_deletes_the_jobs_and_forgets_the_name(run: Any, put: Any, db: Any
 
 
 def test_a_job_that_comes_back_makes_a_cleared_queue_known_again(run: Any, put: Any, db: Any) -> None:
-    put({RUNNING: [job(2), job(1)], "queues": {"default"}})
+    put({RUNNING: [job(3), job(2), job(1)], "queues": {"default"}, "paused": {"default"}}, REGISTERED)
     run(QUEUES.clear("default"))
     assert "queues" not in db()
+
+    assert run(MINE.admit("default", job(3))) == "BACK"
+    assert db()["queues"] == {"default"}
+    run(QUEUES.clear("default"))
 
     run(MINE.requeue("default", [job(1)]))
     assert db()["queues"] == {"default"}

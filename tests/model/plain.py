@@ -191,6 +191,7 @@ class Plain:
             return "GONE"
         if name not in self.paused:
             return "KEPT"
+        self.queues.add(name)
         self._back(owner, name, raw)
         return "BACK"
 
