@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError, UnparsablePayload, UnserializableArguments
 from ..job import JobBase
 from ..log import SidekiqLogger
-from ..payload import Payload
+from ..payload import Payload, new_jid
 from ..store.running import Burial
 from .delivery import Delivery
 from .exchange import Exchange
@@ -86,6 +86,9 @@ class FailureHandler(ErrorReporter):
         The decision is taken on the job as it was fetched, so what middleware changed in it is not kept.
         """
         payload = self._app.codec.load(delivery.raw)
+        if not payload.get("jid"):
+            # A sorted set holds equal texts once: equal jobs that fail in one millisecond would become one.
+            payload["jid"] = new_jid()
         hooks = self._hooks(job_class, payload)
         default = hooks.get_sidekiq_options().get("retry", True) if hooks else True
         outcome = decide(payload, delivery.queue, error, default, self._policy(hooks))

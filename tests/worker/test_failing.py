@@ -68,6 +68,17 @@ def test_a_failed_job_is_in_the_retry_set_and_counted(app, run, redis, failing, 
     wait_until(lambda: (redis.get("stat:processed"), redis.get("stat:failed")) == (b"1", b"1"))
 
 
+def test_equal_jobs_without_a_jid_that_fail_at_once_are_all_tried_again(app, run, redis, failing):
+    """Other writers may leave the jid out, and a sorted set holds equal texts once."""
+    failing()
+    app.config.poll_interval_average = 60
+    redis.rpush("queue:default", *[b'{"class":"FailJob","args":[]}'] * 200)
+    run(app)
+    wait_until(lambda: redis.get("stat:failed") == b"200")
+    assert redis.zcard("retry") == 200
+    assert len({load(raw)["jid"] for raw in redis.zrange("retry", 0, -1)}) == 200
+
+
 def test_a_retry_that_succeeds(app, run, redis):
     runs = []
 
