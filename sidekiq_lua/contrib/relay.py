@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..app import App
-from ..errors import ConfigurationError, NotReplicated, RedisError, SidekiqError, UnparsablePayload
+from ..errors import ConfigurationError, NotReplicated, RedisError, SidekiqError
 from ..payload import Payload
 from ..store.calls import Wait
 from ..store.relays import FENCED, Row
+from ..stored import load
 from .databases import Database
 
 _PART_BYTES = 1_000_000
@@ -189,13 +190,14 @@ class Relay:
             if found.pool in shut:
                 continue
             try:
-                payload = self._app.codec.load(_bytes(found.text))
-            except UnparsablePayload as error:
+                payload, queue = load(self._app, _bytes(found.text))
+                row = self._row(found, payload)
+            except (ValueError, TypeError, OverflowError) as error:
+                # No job, numbers that cannot be written, or an `at` that is no time.
                 self._tell(f"row {found.id} of the outbox", error)
                 continue
-            place = (found.pool, str(payload.get("queue")))
+            place = (found.pool, queue)
             part = groups.get(place)
-            row = self._row(found, payload)
             if part is not None and (
                 len(part.rows) == _PART_ROWS or part.bytes + len(row.payload) > _PART_BYTES
             ):

@@ -259,14 +259,32 @@ def test_a_pool_that_nobody_knows_waits(shop: Shop, log: io.StringIO) -> None:
     assert shop.rows() == 1
 
 
-def test_a_row_that_is_no_job_stays_and_is_told(shop: Shop, log: io.StringIO) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "UnparsablePayload"),
+        ('{"class":"J","args":[1e999]}', "UnserializableArguments"),
+        ('{"class":"J","args":[],"at":"soon"}', "ValueError"),
+        ('{"class":"J","args":[],"queue":7}', "UnparsablePayload"),
+    ],
+)
+def test_a_row_that_is_no_job_stays_and_is_told(shop: Shop, log: io.StringIO, text: str, why: str) -> None:
     shop.write(1)
-    shop._connection.execute("UPDATE sidekiq_outbox SET payload = '[]'")
+    shop._connection.execute("UPDATE sidekiq_outbox SET payload = ?", [text])
     shop.write(2)
 
     assert shop.outbox.relay().run_once() == 1
     assert shop.queued() == [2]
-    assert "row 1 of the outbox waits: UnparsablePayload" in log.getvalue()
+    assert f"row 1 of the outbox waits: {why}" in log.getvalue()
+
+
+def test_a_row_that_names_no_queue_goes_to_the_default_one(shop: Shop) -> None:
+    shop.write(1)
+    shop._connection.execute('UPDATE sidekiq_outbox SET payload = \'{"class":"J","args":[1]}\'')
+    shop._connection.commit()
+
+    assert shop.outbox.relay().run_once() == 1
+    assert shop.queued() == [1]
 
 
 def test_a_deletion_that_fails_doubles_nothing(shop: Shop, log: io.StringIO) -> None:
