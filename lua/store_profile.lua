@@ -17,10 +17,12 @@
 local profiles, profile = KEYS[1], KEYS[2]
 local name, now, ending, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local over = redis.call("ZCOUNT", profiles, "-inf", now)
+redis.call("ZCARD", profiles)
 redis.call("HSET", profile, unpack(ARGV, 5))
 redis.call("EXPIRE", profile, ttl)
 redis.call("ZADD", profiles, ending, name)
+-- Counted now: one of this name that had ended is no longer among them.
+local over = redis.call("ZCOUNT", profiles, "-inf", now)
 if over > 0 then
   redis.call("ZREMRANGEBYRANK", profiles, 0, math.min(over, 1000) - 1)
 end

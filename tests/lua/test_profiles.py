@@ -35,6 +35,14 @@ def test_what_is_over_leaves_the_set(run: Any, put: Any, redis: Any) -> None:
     assert redis.zrange("profiles", 0, -1) == [b"fresh", b"tok-7"]
 
 
+def test_a_name_that_was_over_and_comes_again_stays(run: Any, put: Any, redis: Any) -> None:
+    put({"profiles": [("tok-7", NOW - 5), ("old-1", NOW), ("fresh", NOW + 5)]})
+
+    store(run)
+
+    assert redis.zrange("profiles", 0, -1) == [b"fresh", b"tok-7"]
+
+
 def test_the_list_has_the_newest_first_and_nothing_that_is_over(run: Any, put: Any, db: Any) -> None:
     put({"profiles": [("old-1", NOW - 5), ("a", NOW + 1), ("b", NOW + 2)]})
     before = db()
