@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .store import Store, Transport
-from .store.holding import HELD_PAGE
 
 
 def release(
@@ -16,19 +15,17 @@ def release(
     `report` is called with that number after each call. Any number of processes may do it at once. Raises
     RedisError; what is left is released by whoever comes next.
     """
-    holding, released, skip = store.holding, 0, 0
+    holding, released, stuck = store.holding, 0, 0
     while True:
-        length, jobs = transport.run(holding.held(name, skip))
-        if length > skip + len(jobs) and len(jobs) == HELD_PAGE:
-            # The newest go first: what comes later goes in front of it.
-            skip = length - HELD_PAGE
-            continue
+        # The newest go first: what comes later goes in front of it.
+        _, jobs = transport.run(holding.held(name, stuck))
         moved = transport.run(holding.release(name, jobs))
-        if moved is None or (jobs and not moved and skip == 0):
+        if moved is None:
             return released
+        # Those whose queue is not a list stay where they are, and hold up nobody.
+        stuck += len(jobs) - moved
         released += moved
         if report is not None:
             report(released)
-        if not jobs and skip == 0:
+        if not jobs:
             return released
-        skip = max(skip - HELD_PAGE, 0)

@@ -76,13 +76,14 @@ class Holding:
         )
 
     def held(self, name: str, skip: int = 0, n: int = HELD_PAGE) -> Call[tuple[int, list[Held]]]:
-        """How many jobs of a class are held, and a page of them, the oldest first."""
+        """How many jobs of a class are held, and the newest behind `skip` newer ones, the oldest first."""
         return self._held(
             running=self._keys.held(name),
             skip=skip,
             n=n,
             bytes=FETCH_BYTES,
-            read=lambda reply: (reply[0], [read_held(item) for item in reply[1]]),
+            newest=1,
+            read=lambda reply: (reply[0], [read_held(item) for item in reversed(reply[1])]),
         )
 
     def release(self, name: str, jobs: Sequence[Held]) -> Call[int | None]:

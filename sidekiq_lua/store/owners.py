@@ -71,11 +71,15 @@ class Owners:
         hashes = [self._keys.process(identity) for identity in identities]
         return self._alive(processes=hashes, read=lambda reply: [n == 1 for n in reply])
 
-    def held(self, owner: Owner, queue: str, skip: int, n: int = PAGE) -> Call[tuple[int, list[bytes]]]:
-        """How many jobs an owner holds from a queue, and one page of them, oldest first."""
-        running = self._keys.running(owner.identity, owner.epoch, queue)
+    def held(self, owner: Owner, queue: str, n: int = PAGE) -> Call[tuple[int, list[bytes]]]:
+        """How many jobs an owner holds from a queue, and the newest of them, in the order of their age."""
         return self._held(
-            running=running, skip=skip, n=n, bytes=FETCH_BYTES, read=lambda reply: (reply[0], reply[1])
+            running=self._keys.running(owner.identity, owner.epoch, queue),
+            skip=0,
+            n=n,
+            bytes=FETCH_BYTES,
+            newest=1,
+            read=lambda reply: (reply[0], reply[1][::-1]),
         )
 
     def recover(

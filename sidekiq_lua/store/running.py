@@ -211,7 +211,12 @@ class Running:
     def held(self, queue: str, skip: int = 0, n: int = 100) -> Call[Payloads]:
         """One page of what this owner holds from a queue, oldest first."""
         return self._held(
-            running=self.list(queue), skip=skip, n=n, bytes=FETCH_BYTES, read=lambda reply: reply[1]
+            running=self.list(queue),
+            skip=skip,
+            n=n,
+            bytes=FETCH_BYTES,
+            newest=0,
+            read=lambda reply: reply[1],
         )
 
     def blocking_move(self, queue: str, timeout_s: float) -> bytes:

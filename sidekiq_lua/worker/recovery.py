@@ -11,7 +11,6 @@ from ..holding import release
 from ..payload import Payload, crash_key
 from ..store import Transport
 from ..store.owners import Orphan, Owner
-from ..store.queues import PAGE
 from .actor import Actor
 from .failure import FailureHandler
 
@@ -65,7 +64,10 @@ class Recovery(Actor):
         return float(self._app.config.recovery_interval)
 
     def sweep(self) -> int:
-        """Look at every owner once; answers how many jobs were returned. Raises RedisError."""
+        """Look at every owner once; answers how many jobs were returned. Raises RedisError.
+
+        What Redis refuses, for a key of a wrong type say, stays where it is and holds up no other jobs.
+        """
         returned = 0
         seen = set()
         for owner in self._others():
@@ -106,15 +108,12 @@ class Recovery(Actor):
         store, config = self._app.store.owners, self._app.config
         ward = config.quarantine_queue or ""
         ward = "" if ward == queue else ward
-        returned, skip = 0, 0
+        returned = 0
         while True:
-            length, raws = self._transport.run(store.held(owner, queue, skip))
-            if length > skip + len(raws) and len(raws) == PAGE:
-                skip = length - PAGE
-                continue
+            length, raws = self._transport.run(store.held(owner, queue))
             if not raws:
                 return returned
-            orphans = self._orphans(owner, queue, ward, raws, skip, fallen)
+            orphans = self._orphans(owner, queue, ward, raws, length - len(raws), fallen)
             states = self._transport.run(
                 store.recover(
                     owner,
@@ -140,10 +139,9 @@ class Recovery(Actor):
                     owner.identity,
                 )
             returned += moved
-            skip = max(skip - PAGE, 0)
 
     def _orphans(
-        self, owner: Owner, queue: str, ward: str, raws: list[bytes], skip: int, fallen: set[str] | None
+        self, owner: Owner, queue: str, ward: str, raws: list[bytes], older: int, fallen: set[str] | None
     ) -> list[Orphan]:
         """Blamed is what was running when the process was seen to die: `fallen`.
 
@@ -154,7 +152,7 @@ class Recovery(Actor):
         keys = [crash_key(payload, raw) for payload, raw in zip(payloads, raws, strict=True)]
         blamed = [
             place < owner.concurrency if fallen is None else key in fallen
-            for place, key in enumerate(keys, skip)
+            for place, key in enumerate(keys, older)
         ]
         beside = [key for key, is_blamed in zip(keys, blamed, strict=True) if is_blamed]
         return [
@@ -211,7 +209,7 @@ class Recovery(Actor):
                 self._app.logger.info("returned %d held jobs of %s to their queues", released, name)
 
     def _prune(self) -> None:
-        """Once a minute, take processes without a heartbeat off Sidekiq's list."""
+        """Once a minute, take processes without a heartbeat off Sidekiq's list, a page each time."""
         if monotonic() < self._next_prune:
             return
         self._next_prune = monotonic() + _PRUNE_S

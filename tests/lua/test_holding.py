@@ -119,6 +119,33 @@ def test_a_queue_of_a_wrong_type_gets_nothing_and_holds_up_nobody(
     }
 
 
+@pytest.mark.timeout(20)
+def test_a_queue_of_a_wrong_type_holds_up_nobody_however_many_jobs_came_from_it(
+    run: Any, put: Any, db: Any, transport: Any
+) -> None:
+    """Those that stay fill more than a page at the end where a release begins."""
+    bad = [item(n, "bad") for n in range(400, 250, -1)]
+    put({HELD: [*bad, *(item(n) for n in range(250, 0, -1))], "queue:bad": "a string"})
+    run(HOLDING.pause("SomeJob"))
+    run(HOLDING.resume("SomeJob"))
+
+    assert release(transport, STORE, "SomeJob") == 250
+
+    assert (db()[HELD], db()["queue:default"]) == (bad, [job(n) for n in range(250, 0, -1)])
+
+
+def test_large_jobs_are_released_in_their_order_too(run: Any, put: Any, db: Any, transport: Any) -> None:
+    """A page of them ends before it has as many as it could."""
+    large = [job(n, ',"a":"%s"' % ("x" * 50_000)) for n in range(60, 0, -1)]
+    put({HELD: [b"default\n" + raw for raw in large]})
+    run(HOLDING.pause("SomeJob"))
+    run(HOLDING.resume("SomeJob"))
+
+    assert release(transport, STORE, "SomeJob") == 60
+
+    assert db() == {"queues": {"default"}, "queue:default": large}
+
+
 def test_a_foreign_key_in_the_way_of_holding_changes_nothing(run: Any, put: Any, db: Any) -> None:
     before = {RUNNING: [job(1)], HELD: "a string", "lua:paused_classes": {"SomeJob"}}
     put(before)

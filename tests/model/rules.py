@@ -225,7 +225,7 @@ class Machine(Base):
         owner, name = silent[who % len(silent)] if silent and epoch else (self.life(who, epoch), name)
         burial, place = self.burial(), (owner.field, name)
         if not stale or place not in self.orphans:
-            _, self.orphans[place] = self.run(STORE.owners.held(owner, name, 0))
+            _, self.orphans[place] = self.run(STORE.owners.held(owner, name))
         orphans = self.blame(self.orphans[place][:4], blamed)
         call = STORE.owners.recover(owner, name, orphans, limit, 10_000, burial)
         if foreign:
@@ -241,7 +241,7 @@ class Machine(Base):
         silent = [process for process in self.processes if process.identity not in self.plain.alive]
         for owner in silent[blamed % len(silent)].lives:
             for name in QUEUES:
-                _, held = self.run(STORE.owners.held(owner, name, 0))
+                _, held = self.run(STORE.owners.held(owner, name))
                 orphans = self.blame(held, blamed)
                 self.send(
                     STORE.owners.recover(owner, name, orphans, limit, 10_000, burial),
