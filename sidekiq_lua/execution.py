@@ -54,9 +54,15 @@ async def await_job(
     if chain is None:
         chain = app.config.server_middleware
     perform: Callable[..., Coroutine[Any, Any, Any]] = job.perform
-    if not chain:
-        return await perform(*payload["args"])
-    return await chain.invoke_async(job, payload, queue, partial(_perform, perform, payload))
+    if chain:  # which does not let a coroutine through that nobody awaited
+        return await chain.invoke_async(job, payload, queue, partial(_perform, perform, payload))
+    result = await perform(*payload["args"])
+    if type(result) is CoroutineType:
+        result.close()
+        raise ConfigurationError(
+            f"{type(job).__qualname__}.perform answered a coroutine, so it did not run: await it"
+        )
+    return result
 
 
 def _perform(perform: Callable[..., Any], payload: Payload) -> Any:

@@ -102,6 +102,10 @@ class JobBase(Faked, Generic[P]):
         perform = getattr(cls, "perform", None)
         if perform is None:
             raise ConfigurationError(f"{cls.__qualname__} has no perform method (or set abstract = True)")
+        if inspect.isgeneratorfunction(perform) or inspect.isasyncgenfunction(perform):
+            raise ConfigurationError(
+                f"{cls.__qualname__}.perform must not contain `yield`: to call it would run nothing of it"
+            )
         cls.is_async = inspect.iscoroutinefunction(perform)
         cls._arity = _arity(cls)
         if hasattr(cls, "_app"):

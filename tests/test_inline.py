@@ -233,6 +233,26 @@ def test_a_coroutine_that_nobody_awaits_is_an_error(app: Sidekiq, chained: bool)
         OddJob.perform_inline()
 
 
+@pytest.mark.parametrize("chained", [False, True])
+def test_a_coroutine_that_an_async_job_answers_is_an_error(app: Sidekiq, chained: bool) -> None:
+    """An `await` was forgotten."""
+
+    class Through:
+        async def call(self, job, payload, queue, next):
+            return await next()
+
+    class OddJob(app.Job):
+        async def perform(self):
+            return self.work()
+
+        async def work(self): ...
+
+    if chained:
+        app.config.server_middleware.add(Through)
+    with pytest.raises(ConfigurationError, match="a coroutine"):
+        OddJob.perform_inline()
+
+
 @pytest.mark.parametrize("wrap", [staticmethod, lambda f: classmethod(lambda cls, a: f(a))])
 def test_perform_may_be_static(app: Sidekiq, seen: Seen, wrap: Any) -> None:
     job: Any = type("StaticJob", (app.Job,), {"perform": wrap(seen.append)})

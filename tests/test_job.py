@@ -200,6 +200,21 @@ def test_a_class_without_perform(app: Sidekiq) -> None:
         class IdleJob(app.Job): ...
 
 
+def test_a_perform_with_yield_is_refused_and_not_a_job_that_seems_done(app: Sidekiq) -> None:
+    """To call it runs none of it: such a job would be acknowledged and nothing would have happened."""
+
+    def plain(self):
+        yield 1
+
+    async def awaited(self):
+        yield 1
+
+    for perform in (plain, awaited, staticmethod(plain)):
+        with pytest.raises(ConfigurationError, match=r"OddJob\.perform must not contain `yield`"):
+            type("OddJob", (app.Job,), {"perform": perform})
+    assert len(app.registry) == 0
+
+
 # -- what perform takes -----------------------------------------------------------------------------
 
 SIGNATURES: list[tuple[Callable[..., Any], range, str]] = [
