@@ -207,9 +207,9 @@ class SidekiqLogger(logging.Logger):
         finally:
             self._level_here.set(before)
 
-    def set_level_here(self, level: str | int) -> None:
-        """As `with_level`, until this contextvars context ends (internal)."""
-        self._level_here.set(parse_level(level))
+    def set_level_here(self, level: str | int | None) -> None:
+        """As `with_level`, until this contextvars context ends; None: as everywhere (internal)."""
+        self._level_here.set(None if level is None else parse_level(level))
 
     def is_debug(self) -> bool:
         return self.isEnabledFor(logging.DEBUG)

@@ -47,7 +47,10 @@ class FailureHandler(ErrorReporter):
         self._exchange = exchange
 
     def log_at(self, level: Any) -> None:
-        """Log at a job's own level for the rest of this contextvars context, if it is one and we can."""
+        """Log at a job's own level for the rest of this contextvars context, if it is one and we can.
+
+        None: at the worker's again.
+        """
         logger = self._app.logger
         if isinstance(logger, SidekiqLogger):
             with suppress(ConfigurationError):  # anything may stand in a payload

@@ -244,6 +244,8 @@ class Processor:
         except BaseException as problem:
             self._failures.internal(delivery, problem)
         self._log.fail(elapsed)
+        if payload.get("log_level") is not None:
+            self._failures.log_at(None)  # a job that is to be quiet must not fail unseen
         context = {"context": "Job raised exception", "job": payload, "queue": delivery.queue}
         self._failures.report(error, {**context, "will_retry": will_retry})
 

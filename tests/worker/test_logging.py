@@ -59,6 +59,32 @@ def test_a_job_has_a_level_of_its_own(app: Sidekiq, run: Any, log: Any, redis: A
     assert (said.count(": start"), said.count(": done")) == (5, 5)
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_level_of_its_own_does_not_hide_that_a_job_failed(
+    app: Sidekiq, run: Any, log: Any, redis: Any, kind: str
+) -> None:
+    """As in Ruby, where the error handlers run after the job's level has ended."""
+
+    class QuietJob(app.Job):  # type: ignore[misc, name-defined]
+        sidekiq_options = {"log_level": "error", "retry": 0}
+
+        if kind == "sync":
+
+            def perform(self) -> None:
+                raise ValueError("boom")
+        else:
+
+            async def perform(self) -> None:
+                raise ValueError("boom")
+
+    jid = QuietJob.perform_async()
+    run(app)
+    wait_until(lambda: redis.get("stat:failed") == b"1")
+    wait_until(lambda: "boom (ValueError)" in log.getvalue())
+    assert f'"jid":"{jid}"' in log.getvalue()
+    assert (log.getvalue().count(": start"), log.getvalue().count(": fail")) == (0, 0)
+
+
 def test_errors_are_logged_also_where_a_handler_was_added(app: Sidekiq, run: Any, log: Any) -> None:
     seen = []
 
