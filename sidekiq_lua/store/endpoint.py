@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -27,6 +28,16 @@ _IGNORED = {
 }
 
 
+def _check_database(url: str) -> None:
+    """Raises ConfigurationError for a name: redis-py takes it for 0, which may be another application's."""
+    parts = urlsplit(url)
+    path = parts.path.strip("/ ")
+    if parts.scheme != "unix" and path and not path.isdecimal():
+        raise ConfigurationError(
+            f"redis url {mask(url)!r} must end in host:port or host:port/N, N the database's number"
+        )
+
+
 class Endpoint:
     """Where a Redis server is and how to log in.
 
@@ -46,6 +57,7 @@ class Endpoint:
                 f"redis url {mask(url)!r} cannot be read: write it as redis://user:password@host:port/db, "
                 "with special characters of the password as %40 (@), %2F (/), %3A (:), %23 (#)"
             ) from None
+        _check_database(url)
         self._class: type[Any] = parsed.pop("connection_class", redis.Connection)
         self._kwargs: dict[str, Any] = {
             "socket_timeout": 3.0,

@@ -30,8 +30,11 @@ def unavailable(endpoint: Endpoint, error: Exception) -> RedisUnavailable:
 
 
 def lost(endpoint: Endpoint, error: Exception, what: str) -> RedisUnavailable:
-    """The connection broke after `what` was sent: a LostReply, unless the server said it is not ready."""
-    if isinstance(error, theirs.BusyLoadingError):
+    """The connection broke after `what` was sent: a LostReply, unless the server said that it ran nothing.
+
+    It says so while it loads, and to who should have logged in; redis-py has a ConnectionError for both.
+    """
+    if isinstance(error, theirs.BusyLoadingError | theirs.AuthenticationError):
         return unavailable(endpoint, error)
     return LostReply(f"Redis at {endpoint} did not answer {what}, which may have run: {_reason(error)}")
 

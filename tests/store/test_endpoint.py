@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 from keyspace import STORE, contents, job
 
-from sidekiq_lua.errors import ConfigurationError, RedisUnavailable
+from sidekiq_lua.errors import ConfigurationError, LostReply, RedisUnavailable
 from sidekiq_lua.store import AsyncTransport, Endpoint, Transport
 from sidekiq_lua.store.preflight import check_server
 from sidekiq_lua.urls import mask
@@ -62,6 +62,8 @@ SECRET = "s3cr3t"
         (f"redis://default:{SECRET}@%s", {}),
         ("redis://%s", {"password": SECRET}),
         (f"redis://%s?password={SECRET}", {}),
+        # None where one is needed: the first command is refused, not the connection.
+        ("redis://%s", {}),
     ],
 )
 def test_a_refused_login_tells_no_password(
@@ -73,6 +75,7 @@ def test_a_refused_login_tells_no_password(
         for attempt in (lambda: transport.run(PUSH), lambda: check_server(transport, production=True)):
             with pytest.raises(RedisUnavailable, match="refused the login") as caught:
                 attempt()
+            assert not isinstance(caught.value, LostReply), "nothing has run"
             assert SECRET not in "".join(traceback.format_exception(caught.value))
     finally:
         with redis_py.Redis(unix_socket_path=str(server.socket), password="right") as admin:
@@ -104,6 +107,9 @@ def test_an_unreachable_server_tells_no_password(connect: Connect, url: str) -> 
         "localhost:6379",
         "",
         "redis://h:port",
+        # redis-py takes these for databases 0 and 12.
+        "redis://h/shop",
+        "redis://h/1/2",
         "redis://h?socket_timeout=soon",
         "redis://h?colour=red",
         "unix:///s?socket_keepalive=yes",
