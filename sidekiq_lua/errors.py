@@ -86,6 +86,10 @@ class RedisUnavailable(RedisError):
     """No usable connection: no server, a refused login, a cut or a timed-out connection."""
 
 
+class LoginRefused(RedisUnavailable):
+    """The server is there and does not let us in: a wrong password or user, or no such database."""
+
+
 class LostReply(RedisUnavailable):
     """The connection failed after the request was sent: it may or may not have been carried out."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from redis import exceptions as theirs
 
 from ..errors import (
+    LoginRefused,
     LostReply,
     RedisError,
     RedisFull,
@@ -25,7 +26,7 @@ CONNECTION = (theirs.ConnectionError, theirs.TimeoutError, OSError)
 def unavailable(endpoint: Endpoint, error: Exception) -> RedisUnavailable:
     """No connection could be made; nothing was sent."""
     if isinstance(error, theirs.AuthenticationError | theirs.AuthenticationWrongNumberOfArgsError):
-        return RedisUnavailable(f"Redis at {endpoint} refused the login: {_reason(error)}")
+        return LoginRefused(f"Redis at {endpoint} refused the login: {_reason(error)}")
     return RedisUnavailable(f"Redis at {endpoint} is not available: {_reason(error)}")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import LostReply, RedisError, RedisRefused, RedisUnavailable
+from ..errors import LoginRefused, LostReply, RedisError, RedisRefused, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait
 from .endpoint import Endpoint
@@ -99,7 +99,7 @@ class Transport:
         except CONNECTION as error:
             raise unavailable(self.endpoint, error) from error
         except theirs.RedisError as error:
-            raise RedisUnavailable(f"Redis at {self.endpoint} refused the login: {error}") from error
+            raise LoginRefused(f"Redis at {self.endpoint} refused the login: {error}") from error
 
     def _give(self, connection: Any) -> None:
         if connection.is_connected and not self._closed:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisError, RedisRefused, RedisUnavailable
+from ..errors import LoginRefused, RedisError, RedisRefused, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait, pack
 from .endpoint import Endpoint
@@ -91,7 +91,7 @@ class AsyncTransport:
         except CONNECTION as error:
             raise unavailable(self.endpoint, error) from error
         except theirs.RedisError as error:
-            raise RedisUnavailable(f"Redis at {self.endpoint} refused the login: {error}") from error
+            raise LoginRefused(f"Redis at {self.endpoint} refused the login: {error}") from error
 
     async def _give(self, connection: Any) -> None:
         if connection.is_connected and not self._closed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
 from ..config import Capsule
-from ..errors import RedisUnavailable
+from ..errors import LoginRefused, RedisUnavailable
 from .branch import Branch
 from .events import Events
 from .failure import ErrorReporter
@@ -51,7 +51,8 @@ class Launcher:
     def start(self) -> None:
         """Check the servers, register, beat once and begin.
 
-        A server that is away is waited for in the background, if another one is there. Raises
+        A server that is away is waited for in the background, if another one is there; one that refuses the
+        login is not. Raises
         UnsupportedServer, RedisUnavailable, RedisRefused, NewerSchema, and what a `startup` handler raises.
         """
         self._check_middleware()
@@ -62,7 +63,7 @@ class Launcher:
                     branch.enter()
                 except RedisUnavailable as error:
                     late[branch] = error
-                    if len(late) == len(self.branches):
+                    if len(late) == len(self.branches) or isinstance(error, LoginRefused):
                         raise
             self.events.fire("startup")
             for branch in self.branches:

@@ -15,6 +15,7 @@ from servers import Server
 from waiting import wait_until
 
 from sidekiq_lua.errors import (
+    LoginRefused,
     LostReply,
     RedisError,
     RedisFull,
@@ -129,7 +130,7 @@ def test_a_refused_login(url: str, redis: redis_py.Redis) -> None:
             return await raised(transport.run(push(1)))
 
     error = asyncio.run(main())
-    assert type(error) is RedisUnavailable
+    assert type(error) is LoginRefused
     assert "refused the login" in str(error)
     assert "s3cr3t" not in str(error)
 

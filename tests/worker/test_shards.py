@@ -252,6 +252,15 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(make_sharded, run, oth
     assert is_empty(away)
 
 
+def test_a_server_that_refuses_the_login_is_not_waited_for(make_sharded, run, away, other, redis):
+    """docs/capsules.md: only absence is. Else a wrong password would look like an outage, for ever."""
+    away.execute_command("ACL", "SETUSER", "default", "resetpass", ">right")
+    app = make_sharded(pools={"eu": {"url": other.url, "password": "wrong", **QUICK}})
+    with pytest.raises(RedisUnavailable, match="refused the login"):
+        run(app)
+    assert is_empty(redis)
+
+
 def test_a_worker_whose_second_server_never_came_stops(make_sharded, run, other, redis):
     other.kill()
     runner = run(make_sharded())
