@@ -258,6 +258,26 @@ def test_the_refusal_of_erb_names_the_placeholder(write: Write) -> None:
     assert "${ENV}" in refusal(write("sidekiq.yml.erb", ""))
 
 
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        # Ruby runs ERB in each file, whatever its name.
+        ("concurrency: <%= ENV['JOBS'] %>", "concurrency"),
+        ("tag: <%= ENV['TAG'] %>", "tag"),
+        ("queues:\n- mail\n- <%=ENV['QUEUE']%>", "queues[1]"),
+        ("redis:\n  url: redis://<%= host %>/0", "redis.url"),
+    ],
+)
+def test_erb_in_a_file_is_refused_and_not_taken_as_text(write: Write, content: str, key: str) -> None:
+    assert refusal(write("a.yml", content)) == (
+        f": {key}: ERB is not run here; write ${{NAME}} or ${{NAME:-default}} for an environment variable"
+    )
+
+
+def test_erb_of_another_environment_is_not_looked_at(write: Write) -> None:
+    assert yaml(write, "tag: a\nproduction:\n  tag: <%= TAG %>") == {"tag": "a"}
+
+
 def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "gone.yml") == ": No such file or directory"
     (tmp_path / "a.yml").mkdir()

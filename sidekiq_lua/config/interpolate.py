@@ -12,6 +12,7 @@ from .settings import SETTINGS
 
 _PLACE = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+_ERB = re.compile(r"<%.*%>", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+")
 _FLOAT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -31,8 +32,8 @@ def interpolate(value: Any, environ: Mapping[str, str], source: str, key: str = 
     that is nothing but one `${…}` becomes a number, true or false where it is written like one and its
     setting is no text. Names of settings are left alone.
 
-    Raises ConfigurationError, naming `source` and the key, for a variable that is not set and for what
-    cannot be read.
+    Raises ConfigurationError, naming `source` and the key, for a variable that is not set, for what cannot be
+    read, and for Ruby's ERB: taken as text it could be the name of a queue to which nobody pushes.
     """
     match value:
         case Mapping():
@@ -42,6 +43,11 @@ def interpolate(value: Any, environ: Mapping[str, str], source: str, key: str = 
             }
         case list():
             return [interpolate(item, environ, source, f"{key}[{n}]") for n, item in enumerate(value)]
+        case str() if _ERB.search(value):
+            raise ConfigurationError(
+                f"{source}: {key}: ERB is not run here; write ${{NAME}} or ${{NAME:-default}} for an "
+                "environment variable"
+            )
         case str() if "${" in value:
             return _text(value, environ, source, key)
     return value
