@@ -11,6 +11,8 @@ from .errors import DuplicateJobClass, UnknownJobClass
 if TYPE_CHECKING:
     from .job import JobBase
 
+_RUN = "; if they are one, its file is run and imported too: move the job to a module that is only imported"
+
 
 class Registry:
     """The job classes of one instance, by the name that payloads carry."""
@@ -26,6 +28,7 @@ class Registry:
             raise DuplicateJobClass(
                 f"{_path(job_class)} and {_path(known)} are both called {name!r}: give one of them "
                 f'sidekiq_class = "…", or abstract = True if it is only a base class'
+                f"{_RUN if '__main__' in (known.__module__, job_class.__module__) else ''}"
             )
         self._classes[name] = job_class
 

@@ -68,6 +68,19 @@ def test_a_second_class_of_one_name_raises_when_it_is_defined(app: Sidekiq) -> N
     make(app, "ChargeJob", module="other.jobs", sidekiq_class="Other::ChargeJob")
 
 
+@pytest.mark.parametrize("modules", [("__main__", "shop.jobs"), ("shop.jobs", "__main__")])
+def test_a_module_that_is_run_and_imported_as_well(app: Sidekiq, modules: tuple[str, str]) -> None:
+    """`python shop/jobs.py`, which imports what imports shop.jobs: one class, made twice."""
+    make(app, "ChargeJob", module=modules[0])
+    with pytest.raises(DuplicateJobClass) as caught:
+        make(app, "ChargeJob", module=modules[1])
+    assert str(caught.value) == (
+        f"{modules[1]}.ChargeJob and {modules[0]}.ChargeJob are both called 'ChargeJob': give one of them "
+        'sidekiq_class = "…", or abstract = True if it is only a base class; if they are one, '
+        "its file is run and imported too: move the job to a module that is only imported"
+    )
+
+
 def test_a_module_may_be_reloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reloaded_jobs.py").write_text(
         "from sidekiq_lua import Job\nclass ReloadedJob(Job):\n    def perform(self): ...\n"
