@@ -133,6 +133,29 @@ class Doctor:
                         f"when its process is dead: LMOVE {key} queue:NAME RIGHT RIGHT, once for each job",
                     )
 
+    def left_behind(self) -> Iterator[tuple[str, str, str]]:
+        """Jobs that ran when their process died, with no worker to return them: no list of jobs has them."""
+        keys = self._app.store.keys
+        alive = {process.identity for process in self._processes}
+        held: dict[str, int] = {}
+        for field, text in self._look.owners().items():
+            identity, _, epoch = field.removesuffix(":reaped").rpartition(":")
+            if identity in alive:
+                return  # every worker of ours brings back what others left
+            try:
+                lists = {keys.running(identity, epoch, queue) for queue in json.loads(text)["queues"]}
+            except (ValueError, KeyError, TypeError):
+                continue
+            found = [key for key in lists.intersection(self._keys) if self._look.kind(key) == "list"]
+            held[identity] = held.get(identity, 0) + sum(map(self._look.size, found))
+        for identity, size in held.items():
+            if size:
+                yield (
+                    "warning",
+                    f"{identity} died with {size} jobs, and no worker runs to return them",
+                    "start a worker, for whichever queues: it puts them back in theirs",
+                )
+
     # -- the server ---------------------------------------------------------------------
 
     def strangers(self) -> Iterator[tuple[str, str, str]]:
@@ -263,6 +286,7 @@ Check = Callable[[Doctor], Iterator[tuple[str, str, str]]]
 CHECKS: dict[str, Check] = {
     "a job in two places": Doctor.twice,
     "running lists without an owner": Doctor.ownerless,
+    "jobs that nobody brings back": Doctor.left_behind,
     "payloads that do not parse": Doctor.unparsable,
     "keys of others": Doctor.strangers,
     "eviction policy": Doctor.eviction,

@@ -107,6 +107,23 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
 }
 
 
+def test_jobs_of_a_process_that_died_while_nobody_else_works(app: Any) -> None:
+    """They are in no queue, and in no heartbeat that `monitor` and `jobs running` could show."""
+    app.transport().run(app.store.queues.clear("default"))
+    app.transport().run(app.store.queues.clear("low"))
+    app.redis.delete(OWNER.identity)
+
+    (found,) = wrong(app)
+
+    assert (found.check, found.level) == ("jobs that nobody brings back", "warning")
+    assert found.verdict == f"{OWNER.identity} died with 1 jobs, and no worker runs to return them"
+    other = Owner("host:2:abcdef", "0.0", ("other",), 5)
+    app.transport().run(app.store.owners.register(other))
+    beat = {"info": json.dumps({"queues": other.queues}), "beat": time.time(), "busy": 0}
+    app.transport().run(app.store.processes.beat(other.identity, [other], 60, beat, {}))
+    assert wrong(app) == []
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_found(app: Any, name: str) -> None:
     check, level, plant = PLANTED[name]
