@@ -52,8 +52,8 @@ class Launcher:
         """Check the servers, register, beat once and begin.
 
         A server that is away is waited for in the background, if another one is there; one that refuses the
-        login is not. Raises
-        UnsupportedServer, RedisUnavailable, RedisRefused, NewerSchema, and what a `startup` handler raises.
+        login is not. Raises UnsupportedServer, RedisUnavailable, RedisRefused, NewerSchema, and what a
+        `startup` handler raises.
         """
         self._check_middleware()
         late: dict[Branch, RedisUnavailable] = {}
