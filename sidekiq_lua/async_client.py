@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from .client import Progress, Sender
-from .errors import LostReply, PushUnknown
+from .errors import LostReply, PushUnknown, RedisError
 from .sending import unknown
 from .sink import switch
 from .store import AsyncTransport
@@ -104,11 +104,19 @@ class BaseAsyncClient(Sender):
             return await function()
 
     async def close(self) -> None:
-        """Send what `push_buffer` keeps and close the connections; the next push opens new ones."""
+        """Send what `push_buffer` keeps and close the connections; the next push opens new ones.
+
+        Raises RedisError on another event loop than theirs, unless that one has ended.
+        """
         if self._app.keeps_pushes:
             await asyncio.to_thread(self._app.send_kept)
         while self._transports:
-            await self._transports.popitem()[1].close()
+            pool, transport = self._transports.popitem()
+            try:
+                await transport.close()
+            except RedisError:
+                self._transports.setdefault(pool, transport)
+                raise
 
     async def __aenter__(self) -> Self:
         return self

@@ -15,6 +15,8 @@ from . import fault
 _READ = 1 << 16
 _FULL = 1 << 20
 """Bytes that wait to be sent before a task must wait too."""
+_TURN_S = 0.05
+"""Longer than a turn of an event loop that has not much to do."""
 
 
 class Lane:
@@ -33,12 +35,14 @@ class Lane:
         self._leaving = False
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
+        self._overdue: asyncio.Future[Any] | None = None
         self._asked_at = monotonic()
         self._task = self._loop.create_task(self._read())
 
     @property
     def usable(self) -> bool:
-        return self._error is None and not self._leaving and not self._reader.at_eof()
+        gone = self._reader.at_eof() or self._writer.is_closing()
+        return self._error is None and not self._leaving and not gone
 
     @property
     def idle_s(self) -> float:
@@ -95,9 +99,14 @@ class Lane:
         self._watch = None
         if not self._waiting:
             return
-        left = self._waiting[0][1] + self._timeout_s - monotonic()
+        oldest, since = self._waiting[0]
+        left = since + self._timeout_s - monotonic()
         if left > 0:
             self._watch = self._loop.call_later(left, self._look)
+        elif self._overdue is not oldest:
+            # A loop that was blocked meanwhile looks here before it reads what has long been there.
+            self._overdue = oldest
+            self._watch = self._loop.call_later(_TURN_S, self._look)
         else:
             self._fail(theirs.TimeoutError("Timeout reading from socket"))
             self._task.cancel()

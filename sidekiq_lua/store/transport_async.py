@@ -46,12 +46,15 @@ class AsyncTransport:
         self._waiters = 0
 
     def _check(self) -> None:
-        loop = asyncio.get_running_loop()
         if self._closed:
             raise RedisUnavailable(f"the client of {self.endpoint} was closed")
         if self._loop is None:
-            self._loop, self._slots = loop, asyncio.Semaphore(self.size)
-        elif self._loop is not loop:
+            self._loop, self._slots = asyncio.get_running_loop(), asyncio.Semaphore(self.size)
+        else:
+            self._check_loop(self._loop)
+
+    def _check_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not asyncio.get_running_loop():
             raise RedisError(
                 "this AsyncClient belongs to another event loop: make one AsyncClient for each loop"
             )
@@ -122,6 +125,8 @@ class AsyncTransport:
         except asyncio.CancelledError:
             if self._waiters == 1:
                 connecting.cancel()
+                # Who asks next, perhaps this very task, must not wait for what is being cancelled.
+                self._connecting = None
             raise
         finally:
             self._waiters -= 1
@@ -136,7 +141,8 @@ class AsyncTransport:
             await connection.disconnect(nowait=True)
             raise
         finally:
-            self._connecting = None
+            if self._connecting is asyncio.current_task():
+                self._connecting = None
 
     async def run(self, call: Call[T]) -> T:
         """Run one call. Raises RedisUnavailable, LostReply, RedisFull, RedisRefused or ScriptError."""
@@ -276,7 +282,11 @@ class AsyncTransport:
         """How many replicas have what this connection wrote. Nothing is raised: the calls are done."""
         try:
             await connection.send_command("WAIT", wait.replicas, wait.timeout_ms)
-            confirmed: int = await connection.read_response(timeout=wait.timeout_ms / 1000 + WAIT_GRACE_S)
+            limit_s = wait.timeout_ms / 1000 + WAIT_GRACE_S
+            confirmed: int | None = await connection.read_response(timeout=limit_s)
+            if confirmed is None:
+                # So redis-py tells of a time-out that it was given; the reply is still to come.
+                raise theirs.TimeoutError("Timeout reading from socket")
         except CONNECTION as error:
             await connection.disconnect(nowait=True)
             return lost(self.endpoint, error, "WAIT")
@@ -299,7 +309,16 @@ class AsyncTransport:
             return error
 
     async def close(self) -> None:
-        """Close every idle connection, and the shared one as soon as what was asked there is answered."""
+        """Close every idle connection, and the shared one as soon as what was asked there is answered.
+
+        Raises RedisError on another event loop, unless the one that they belong to has ended.
+        """
+        if self._loop is not None and self._loop.is_closed():
+            # Nothing of that loop can be closed any more but by the garbage collector.
+            self._shared = None
+            self._idle.clear()
+        elif self._loop is not None:
+            self._check_loop(self._loop)
         self._closed = True
         if self._shared is not None:
             await self._shared.close()

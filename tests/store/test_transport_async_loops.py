@@ -1,0 +1,73 @@
+"""The asyncio transport beside what else its event loop does: standing still, giving up, ending."""
+
+from __future__ import annotations
+
+import asyncio
+from time import sleep
+from typing import Any
+
+import pytest
+import redis as redis_py
+from keyspace import STORE, job
+from proxy import Proxy
+
+from sidekiq_lua.errors import RedisError
+from sidekiq_lua.store import AsyncTransport, Endpoint
+
+
+def push(*numbers: int) -> Any:
+    return STORE.queues.push("default", [job(n) for n in numbers])
+
+
+def test_an_answer_that_came_while_the_loop_was_blocked(url: str, redis: redis_py.Redis) -> None:
+    async def main() -> None:
+        transport = AsyncTransport(Endpoint(url, {"socket_timeout": 0.1}))
+        await transport.run(push(1))
+        call = asyncio.ensure_future(transport.run(push(2)))
+        await asyncio.sleep(0)
+        sleep(0.3)  # noqa: ASYNC251 -- the loop stands still
+        assert await call == 2
+        await transport.close()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_broke_in_this_very_turn_is_not_used(url: str, redis: redis_py.Redis) -> None:
+    """As when 50 tasks push at once: the first one's write failed, and nobody was told yet."""
+
+    async def main() -> None:
+        transport = AsyncTransport(Endpoint(url))
+        await transport.run(push(1))
+        assert transport._shared
+        transport._shared._writer.transport.abort()
+        assert await transport.run(push(2)) == 2
+        await transport.close()
+
+    asyncio.run(main())
+
+
+def test_who_calls_again_at_once_is_not_cancelled(proxy: Proxy, redis: redis_py.Redis) -> None:
+    """The connection that nobody waits for any more is being given up at that moment."""
+
+    async def main() -> None:
+        transport = AsyncTransport(Endpoint(proxy.url))
+        proxy.silence()
+        for n in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await transport.run(push(n))
+        proxy.heal()
+        assert await transport.run(push(3)) == 1
+        await transport.close()
+
+    asyncio.run(main())
+
+
+def test_close_on_another_event_loop(url: str, redis: redis_py.Redis) -> None:
+    transport = AsyncTransport(Endpoint(url))
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(transport.run(push(1)))
+        with pytest.raises(RedisError, match="belongs to another event loop"):
+            second.run(transport.close())
+        assert first.run(transport.run(push(2))) == 2
+    asyncio.run(transport.close())  # its loop has ended, and with it the connection
