@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from .enqueue import Enqueuer, Slice
-from .errors import InvalidJob, LostReply, PushUnknown, RedisError
+from .errors import InvalidJob, LostReply, NotReplicated, PushUnknown, RedisError
 from .sending import partly, unknown
 from .sink import switch
 from .store.calls import Call
@@ -63,11 +63,13 @@ class Sender:
     def _via(self, pool: str) -> Iterator[None]:
         if self._app.named(pool) is not None:
             self._app.endpoint(pool)
-        token = self._app.via.set(pool)
+        before = self._app.via.get()
+        self._app.via.set(pool)
         try:
             yield
         finally:
-            self._app.via.reset(token)
+            # Not a token: leaving in another contextvars context, as async generators may, would raise.
+            self._app.via.set(before)
 
 
 class Progress:
@@ -117,7 +119,10 @@ class Progress:
             return
         told = unknown(error, self.sending) if type(error) is LostReply else error
         pushed = sum(jid is not None for jid in self.jids)
-        if pushed:
+        if isinstance(error, NotReplicated):
+            there = pushed + len(self.sending)
+            told.add_note(f"{there} jobs of this bulk are in Redis; what comes behind them was not pushed")
+        elif pushed:
             told.add_note(f"{pushed} jobs of this bulk were pushed before")
         if told is not error:
             raise told from error
@@ -166,7 +171,7 @@ class BaseClient(Sender):
         `at`: epoch seconds, one for all or a list, in which None means at once; `spread_interval`: seconds
         over which the jobs are spread at random, 5 or more; `batch_size`: jobs a call (1000, scheduled 100).
         None for a job that middleware stopped. A slice is atomic for each queue, the whole is not: an error
-        has a note that says how many were pushed before.
+        has a note that says how many were pushed before, and NotReplicated one that says how many there are.
         """
         pool = self._route(item)
         if switch.choose and (taker := switch.choose()):

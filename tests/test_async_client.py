@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -208,11 +209,29 @@ def test_a_second_event_loop(app: Sidekiq, redis: Any) -> None:
             RedisError, match="belongs to another event loop: make one AsyncClient for each loop"
         ):
             second.run(push())
+        with pytest.raises(RedisError, match="belongs to another event loop"):
+            second.run(client.close())
         # What was closed belongs to nobody.
         first.run(push_and_close())
         assert second.run(push())
         second.run(client.close())
     assert len(jids(redis)) == 3
+
+
+def test_an_event_loop_that_ended_before_it_was_closed(app: Sidekiq, redis: Any) -> None:
+    client = app.async_client()
+
+    async def push() -> Any:
+        return await client.enqueue("A")
+
+    async def close_and_push() -> Any:
+        await client.close()
+        await client.enqueue("A")
+        await client.close()
+
+    asyncio.run(push())
+    asyncio.run(close_and_push())
+    assert len(jids(redis)) == 2
 
 
 def test_two_loops_in_two_threads(app: Sidekiq, redis: Any) -> None:
@@ -268,6 +287,19 @@ def test_tasks_have_a_via_of_their_own(app: Sidekiq, redis: Any, other: Server) 
     asyncio.run(main())
     with other.client() as there:
         assert len(jids(redis)) == len(jids(there)) == 1
+
+
+def test_a_via_that_ends_in_another_context(app: Sidekiq, other: Server) -> None:
+    """As the blocks of async generators may, and those of generators that a web framework runs in threads."""
+
+    def away() -> Iterator[None]:
+        with app.client.via(other.url):
+            yield
+
+    block = away()
+    copy_context().run(next, block)
+    with pytest.raises(StopIteration):
+        next(block)
 
 
 def test_a_job_pushed_from_the_class_in_the_block_goes_there_too(

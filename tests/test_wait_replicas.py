@@ -17,6 +17,7 @@ from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 from sidekiq_lua.errors import ConfigurationError, NotReplicated, ScriptError
+from sidekiq_lua.store import transport, transport_async
 
 
 class Pair:
@@ -94,6 +95,9 @@ def test_a_replica_that_is_stopped(pair: Pair, make: Any, kind: str) -> None:
                 sender.push_bulk({"class": "A", "args": [[1], [2], [3], [4]], "batch_size": 2})
             found = pair.jids(pair.server)
             assert caught.value.jids == found[-2:]
+            assert caught.value.__notes__ == [
+                "2 jobs of this bulk are in Redis; what comes behind them was not pushed"
+            ]
             assert found[1] == "mine"
             assert len(found) == 4
         finally:
@@ -122,6 +126,26 @@ def test_a_connection_that_breaks_while_it_is_waited_for(pair: Pair, make: Any) 
             app.client.push({"class": "A", "args": [], "jid": "mine"})
         assert pair.jids(pair.server)[-1] == "mine"
         assert app.client.enqueue("A")
+        app.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wait_without_an_answer_leaves_it_to_nobody(
+    pair: Pair, make: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (transport, transport_async):
+        monkeypatch.setattr(module, "WAIT_GRACE_S", 0.1)
+    with Proxy(pair.server.port) as proxy:
+        app = make(1, url=proxy.url)
+        with client_of(app, kind) as sender:
+            sender.enqueue("Warm")
+            proxy.on(b"WAIT", Fate.HOLD)
+            with pytest.raises(NotReplicated, match=r"it is in Redis, but its replicas cannot be asked: "):
+                sender.push({"class": "A", "args": [], "jid": "mine"})
+            assert pair.jids(pair.server)[-1] == "mine"
+            proxy.release()
+            assert sender.push({"class": "A", "args": [], "jid": "next"}) == "next"
+            assert pair.jids(pair.server)[-2:] == ["mine", "next"]
         app.close()
 
 
