@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -43,7 +44,8 @@ class PushBuffer:
         """Also in a child after a fork: what the parent keeps, the parent sends."""
         self._parcels: deque[Parcel] = deque()
         self._jobs = 0
-        self._lock = threading.Lock()
+        # A signal's handler that pushes may interrupt who holds it.
+        self._lock = threading.RLock()
         self._turn = threading.Lock()
         self._bell = threading.Event()
         self._thread: threading.Thread | None = None
@@ -65,11 +67,14 @@ class PushBuffer:
         return True
 
     def keep(self, parcels: Sequence[Parcel], error: RedisUnavailable) -> None:
-        """Keep a push that could not be sent. Raises PushBufferFull."""
+        """Keep a push that could not be sent. Raises PushBufferFull, or the error at the process's end."""
+        if _ended_in == os.getpid():
+            raise error
         with self._lock:
             first, self.flows = not self._parcels, False
             self._add(parcels, error)
         if first:
+            _also_at_the_end_of_a_child()
             self._app.logger.warning("pushes are kept in memory until Redis is back: %s", error)
         self._wake()
 
@@ -220,9 +225,28 @@ class PushBuffer:
 _BUFFERS: weakref.WeakSet[PushBuffer] = weakref.WeakSet()
 
 
+_ended_in = 0
+"""The process whose buffers were closed for good: what is kept there from now on, nobody would send."""
+
+
 def _at_exit() -> None:
+    global _ended_in
+    _ended_in = os.getpid()
     for buffer in list(_BUFFERS):
         buffer.close()
+
+
+_registered_in = 0
+
+
+def _also_at_the_end_of_a_child() -> None:
+    """A process of multiprocessing that was forked ends without atexit; it has a list of its own."""
+    global _registered_in
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if process is None or util is None or process.parent_process() is None or _registered_in == os.getpid():
+        return
+    util.Finalize(None, _at_exit, exitpriority=0)
+    _registered_in = os.getpid()
 
 
 def _after_fork() -> None:

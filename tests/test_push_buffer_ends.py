@@ -1,0 +1,89 @@
+"""What `push_buffer` keeps where a process ends in other ways than most, and where a signal comes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import Any
+
+CHILD = """
+import multiprocessing, sys
+from sidekiq_lua import Sidekiq, push_buffer
+
+def work():
+    for n in range(3):
+        app.client.push({"class": "A", "args": [], "jid": f"j{n}"})
+
+push_buffer.FLUSH_S = 0.2
+app = Sidekiq(redis=sys.argv[1], reliable_push=True, push_buffer=10)
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+"""
+
+
+def test_the_end_of_a_child_of_multiprocessing(make_server: Any) -> None:
+    """Such a child ends without atexit."""
+    server = make_server()
+    server.kill()
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, server.url], capture_output=True, text=True, timeout=30
+    )
+    lost = re.findall(r"(?:were not sent and are lost|may be in Redis or not): (.*)", done.stdout)
+    assert sorted(", ".join(lost).split(", ")) == ["j0", "j1", "j2"], done
+
+
+LATE = """
+import atexit, sys
+
+@atexit.register
+def last():
+    try:
+        print("pushed", app.client.enqueue("A"))
+    except RedisUnavailable as error:
+        print("refused")
+
+from sidekiq_lua import Sidekiq
+from sidekiq_lua.errors import RedisUnavailable
+
+app = Sidekiq(redis=sys.argv[1], reliable_push=True, push_buffer=10)
+"""
+
+
+def test_a_push_after_the_end_is_not_kept(make_server: Any) -> None:
+    """Nobody would send it."""
+    server = make_server()
+    server.kill()
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, server.url], capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout == "refused\n", done
+
+
+HANDLER = """
+import signal, sys
+from collections import deque
+from sidekiq_lua import Sidekiq, push_buffer
+
+class Interrupted(deque):
+    def extend(self, parcels):
+        if not self:
+            super().extend(parcels)
+            signal.raise_signal(signal.SIGUSR1)
+        else:
+            super().extend(parcels)
+
+push_buffer.FLUSH_S = 0.0
+app = Sidekiq(redis=sys.argv[1], reliable_push=True, push_buffer=10)
+app.outbox()._buffer._parcels = Interrupted()
+signal.signal(signal.SIGUSR1, lambda *_: app.client.enqueue("A"))
+app.client.enqueue("A")
+assert app.outbox().kept == 2, app.outbox().kept
+"""
+
+
+def test_a_signals_handler_may_push(make_server: Any) -> None:
+    server = make_server()
+    server.kill()
+    subprocess.run([sys.executable, "-c", HANDLER, server.url], check=True, timeout=20)
