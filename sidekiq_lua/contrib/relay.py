@@ -92,6 +92,7 @@ class Relay:
     def start(self) -> Relay:
         """`run` in a thread; answers the relay."""
         if self._thread is None or not self._thread.is_alive():
+            self._stop.clear()  # of a stop() that found nothing running
             self._thread = threading.Thread(target=self.run, name=f"outbox {self._name}", daemon=True)
             self._thread.start()
         return self

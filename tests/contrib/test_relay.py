@@ -367,6 +367,16 @@ def test_rows_are_relayed_as_they_come_until_it_is_stopped(shop: Shop) -> None:
     relay.stop()
 
 
+def test_it_starts_again_though_it_was_stopped_twice(shop: Shop) -> None:
+    relay = shop.outbox.relay(interval=0.01).start()
+    relay.stop()
+    relay.stop()
+    shop.write(1)
+    relay.start()
+    wait_until(lambda: shop.queued() == [1])
+    relay.stop()
+
+
 def test_large_rows_go_in_calls_of_a_megabyte(shop: Shop) -> None:
     calls: list[str] = []
 
