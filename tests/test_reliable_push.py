@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -279,6 +281,28 @@ def test_refusals_are_raised_at_once(make_app: Any, url: str, redis: Any, kind: 
 
 
 # -- forks and settings ---------------------------------------------------------------------
+
+
+HANDLER = """
+import signal
+from sidekiq_lua.store import Keys
+from sidekiq_lua.store.sent import PushLanes
+
+class Interrupted(Keys):
+    def sent(self, sender, lane):
+        if lane == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        return super().sent(sender, lane)
+
+lanes, taken = PushLanes(Interrupted()), []
+signal.signal(signal.SIGUSR1, lambda *_: taken.append(lanes.take().key))
+taken.append(lanes.take().key)
+assert len(set(taken)) == 2, taken
+"""
+
+
+def test_a_signals_handler_may_push() -> None:
+    subprocess.run([sys.executable, "-c", HANDLER], check=True, timeout=20)
 
 
 def test_a_forked_child_has_lanes_of_its_own() -> None:

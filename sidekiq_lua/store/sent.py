@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
-import threading
 import weakref
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,25 +43,22 @@ class PushLanes:
     def _begin(self) -> None:
         """Also in a child after a fork: the parent's numbers are the parent's."""
         self._sender = secrets.token_hex(8)
-        self._free: list[PushLane] = []
-        self._made = 0
-        self._lock = threading.Lock()
+        # Not a list with a lock: a signal's handler that pushes would wait for what it interrupted.
+        self._free: deque[PushLane] = deque()
+        self._numbers = itertools.count(1)
 
     def take(self) -> PushLane:
         """A lane of one's own, with its next number."""
-        with self._lock:
-            if self._free:
-                lane = self._free.pop()
-            else:
-                self._made += 1
-                lane = PushLane(self._keys.sent(self._sender, self._made))
+        try:
+            lane = self._free.pop()
+        except IndexError:
+            lane = PushLane(self._keys.sent(self._sender, next(self._numbers)))
         lane.number += 1
         return lane
 
     def give(self, lane: PushLane) -> None:
         """The push of this lane has come to its end."""
-        with self._lock:
-            self._free.append(lane)
+        self._free.append(lane)
 
 
 def once(call: Call[int], lane: PushLane) -> Call[int]:
