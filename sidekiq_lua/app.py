@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import new_class
@@ -18,6 +17,7 @@ from .clock import Clock
 from .config import Config
 from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
+from .guard import Guard
 from .iterable import IterableJobBase
 from .job import JobBase, P
 from .outbox import Outbox
@@ -56,8 +56,7 @@ class App(Reporting):
         self.redirect: Callable[[str | None], str] | None = None
         """The URL for each pool, in place of what the settings say; for tests on a throw-away server."""
         self._blocks: dict[str, list[Block]] = {"server": [], "client": []}
-        self._configuring = False
-        self._lock = threading.RLock()
+        self._lock = Guard()
         self._transports: dict[str | None, Transport] = {}
         self._outboxes: dict[str | None, Outbox] = {}
         self._parts: tuple[Codec, Stamp, Store] | None = None
@@ -79,9 +78,9 @@ class App(Reporting):
 
     def _configure(self) -> None:
         with self._lock:
-            if self._configuring:
+            if self._lock.configuring:
                 return  # a block reads the settings
-            self._configuring = True
+            self._lock.configuring = True
             try:
                 blocks = self._blocks["server" if self.is_server else "client"]
                 while blocks:
@@ -90,7 +89,7 @@ class App(Reporting):
                     blocks[0](self._config)
                     del blocks[0]
             finally:
-                self._configuring = False
+                self._lock.configuring = False
 
     def embed(self) -> None:
         """From here on this process enqueues, as it did, and runs jobs: the blocks for both are its own.
@@ -98,7 +97,7 @@ class App(Reporting):
         Raises ConfigurationError within a configure block.
         """
         with self._lock:
-            if self._configuring:
+            if self._lock.configuring:
                 raise ConfigurationError("configure_embed: call it outside of configure blocks")
             if not self.is_embedded:
                 both = self._blocks["client"] + self._blocks["server"]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -309,6 +311,38 @@ def test_a_fork_connects_anew(app: Sidekiq, redis: Any) -> None:
     stored = [json.loads(raw) for raw in redis.lrange("queue:default", 0, -1)]
     assert len({payload["jid"] for payload in stored}) == len(stored) == 251
     assert app.client.enqueue("A")
+
+
+FORKER = """
+import os, sys, threading
+from sidekiq_lua import Sidekiq
+
+app, inside, on = Sidekiq(), threading.Event(), threading.Event()
+
+@app.configure_client
+def configure(config):
+    if threading.current_thread() is thread:
+        inside.set()
+        on.wait(20)
+    config.redis = sys.argv[1]
+
+thread = threading.Thread(target=app.client_of, args=(None,))
+thread.start()
+inside.wait(20)
+child = os.fork()
+if not child:
+    app.client.enqueue("A")
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+on.set()
+sys.exit(status)
+"""
+
+
+def test_a_fork_while_another_thread_runs_the_blocks(redis: Any, url: str) -> None:
+    """The child has no such thread: it runs them itself."""
+    subprocess.run([sys.executable, "-c", FORKER, url], check=True, timeout=30)
+    assert redis.llen("queue:default") == 1
 
 
 def test_more_threads_than_connections(url: str) -> None:

@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     | {"reporting", "timing"},
     {"store"},
     {"config", "bundled"},
-    {"app", "async_client", "client", "enqueue", "execution", "faked", "job", "registry", "sink"}
+    {"app", "async_client", "client", "enqueue", "execution", "faked", "guard", "job", "registry", "sink"}
     | {"holding", "iterable", "iterating", "outbox", "push_buffer", "sending", "stored"},
     {"worker", "api", "testing"},
     {"contrib", "instance", "cli", "monitor", "pytest_plugin", "__main__", "__init__"},
@@ -44,7 +44,8 @@ BESIDE: dict[str, set[str]] = {
     "outbox": {"push_buffer", "sending"},
     "client": {"enqueue", "job", "registry", "sending", "sink"},
     "async_client": {"client", "enqueue", "job", "registry", "sending", "sink"},
-    "app": {"async_client", "client", "enqueue", "execution", "iterable", "job", "outbox", "registry"},
+    "app": {"async_client", "client", "enqueue", "execution", "guard", "iterable", "job"}
+    | {"outbox", "registry"},
     "cli": {"__init__", "contrib", "instance", "monitor"},
     "contrib": {"instance"},
     "__init__": {"instance"},
