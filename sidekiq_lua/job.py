@@ -68,6 +68,7 @@ class JobBase(Faked, Generic[P]):
     sidekiq_options: ClassVar[JobOptions] = {}
     sidekiq_class: ClassVar[str | None] = None
     _app: ClassVar[App]
+    _own: ClassVar[dict[str, Any]] = {}
     _options: ClassVar[dict[str, Any]] = {}
     _retry_in: ClassVar[Callable[..., Any] | None] = None
     _exhausted: ClassVar[Callable[..., Any] | None] = None
@@ -91,12 +92,10 @@ class JobBase(Faked, Generic[P]):
         super().__init_subclass__(**kwargs)
         if app is not None:
             cls._app = app
-        body = cls.__dict__
-        cls._options = {**cls._options, **_checked(cls, body.get("sidekiq_options", {}))}
+        cls._own = _checked(cls, cls.__dict__.get("sidekiq_options", {}))
+        cls._options = _inherited(cls)
         for name, slot in (("retry_in", "_retry_in"), ("retries_exhausted", "_exhausted")):
-            for spelling in (f"sidekiq_{name}", name):
-                if spelling in body:
-                    setattr(cls, slot, _hook(cls, spelling))
+            _take_hook(cls, name, slot)
         if cls.is_abstract():
             return
         perform = getattr(cls, "perform", None)
@@ -131,7 +130,8 @@ class JobBase(Faked, Generic[P]):
     @classmethod
     def set_sidekiq_options(cls, **options: Any) -> None:
         """Change some of the class's options."""
-        cls._options = {**cls._options, **_checked(cls, options)}
+        checked = _checked(cls, options)
+        cls._own, cls._options = {**cls._own, **checked}, {**cls._options, **checked}
 
     @classmethod
     def queue_as(cls, name: str) -> None:
@@ -304,6 +304,15 @@ def _checked(job_class: type, options: Any) -> dict[str, Any]:
     return dict(options)
 
 
+def _inherited(job_class: type[JobBase]) -> dict[str, Any]:
+    """The options of all bases, also of those that are no jobs; the nearest base has the last word."""
+    options: dict[str, Any] = {}
+    for base in reversed(job_class.__mro__):
+        said = vars(base)
+        options.update(said["_own"] if "_own" in said else _checked(base, said.get("sidekiq_options", {})))
+    return options
+
+
 def _client(job_class: type[JobBase], item: Mapping[str, Any] | None = None) -> BaseClient:
     """Who pushes a job: the client of its option `client_class`, or the instance's."""
     make = (item or {}).get("client_class") or job_class._options.get("client_class")
@@ -321,12 +330,23 @@ def _no_keywords(job_class: type, kwargs: Mapping[str, Any]) -> None:
 _HOOKS = {"retry_in": ("count", "error", "payload"), "retries_exhausted": ("payload", "error")}
 
 
-def _hook(job_class: type[JobBase], spelling: str) -> Any:
-    """A hook from the class body, callable on the class; a base's method of that name is uncovered again."""
-    hook = job_class.__dict__[spelling]
-    name = spelling.removeprefix("sidekiq_")
-    if spelling == name:
-        delattr(job_class, name)
+def _take_hook(job_class: type[JobBase], name: str, slot: str) -> None:
+    """Take the hook that the class body has, or a base that is no job, where no nearer base has one."""
+    for base in job_class.__mro__:
+        said = vars(base)
+        if base is JobBase:
+            continue
+        spelled = [said[spelling] for spelling in (f"sidekiq_{name}", name) if spelling in said]
+        if spelled and (base is job_class or not issubclass(base, JobBase)):
+            # A hook of that name covers the decorator.
+            setattr(job_class, name, vars(JobBase)[name])
+            return setattr(job_class, slot, _hook(job_class, spelled[-1], name))
+        if slot in said:
+            return
+
+
+def _hook(job_class: type[JobBase], hook: Any, name: str) -> Any:
+    """A hook, callable on the class."""
     if hook is None:
         return None
     if isinstance(hook, classmethod):
