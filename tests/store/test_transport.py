@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from keyspace import DAY, MINE, NOW, RUNNING, STORE, contents, job, put
+from keyspace import DAY, MINE, NOW, STORE, contents, job, put
 from proxy import Fate, Proxy
 from servers import Server
 from waiting import wait_until
@@ -18,6 +18,7 @@ from waiting import wait_until
 from sidekiq_lua.errors import RedisFull, RedisRefused, RedisUnavailable, ScriptError
 from sidekiq_lua.store import Transport, fault
 from sidekiq_lua.store import transport as transport_module
+from sidekiq_lua.store.entries import Entry
 from sidekiq_lua.store.queues import QueueSize
 
 Connect = Callable[..., Transport]
@@ -99,13 +100,10 @@ def test_a_plain_command_answers_bytes(transport: Transport) -> None:
 
 
 def test_an_error_in_an_include_names_the_include(transport: Transport, redis: redis_py.Redis) -> None:
-    put(
-        redis,
-        {"lua:owners": {MINE.owner: "x"}, "paused": {"default"}, RUNNING: [job(1)], "queue:default": "x"},
-    )
+    put(redis, {"retry": "a string"})
 
-    with pytest.raises(ScriptError, match=r"^lib/put_back\.lua:7: WRONGTYPE"):
-        transport.run(MINE.admit("default", job(1)))
+    with pytest.raises(ScriptError, match=r"^lib/holds\.lua:4: WRONGTYPE"):
+        transport.run(STORE.entries.delete("retry", Entry(job(1), NOW)))
 
 
 def test_a_full_server_says_so(make_server: Callable[..., Server], connect: Connect) -> None:
