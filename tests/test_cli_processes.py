@@ -8,11 +8,14 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,6 +311,55 @@ def test_counts_of_all_processes_add_up(start: Start, redis: Any) -> None:
     assert redis.get("stat:processed") == b"60"
     minutes = [key for key in redis.scan_iter("j|*") if re.fullmatch(rb"j\|\d+\|\d+:\d\d", key)]
     assert sum(int(redis.hget(key, "Who|p") or 0) for key in minutes) == 60
+
+
+# -- as the first process of a container ------------------------------------------------
+
+ALONE = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@pytest.fixture
+def contained(start: Start, cli: CommandLine) -> Start:
+    """The same, but the supervisor is process 1."""
+    if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
+        pytest.skip("this machine makes no namespaces of processes")
+    cli.command = [*ALONE, *cli.command]
+    return start
+
+
+def supervisor_of(running: Running) -> int:
+    """Its pid outside the container."""
+    (pid,) = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    return int(pid)
+
+
+def test_a_trial_that_fails_changes_nothing_in_a_container(
+    contained: Start, cli: CommandLine, redis: Any
+) -> None:
+    running = contained("--processes", "2")
+    before = pids(redis)
+    cli.write("jobs.py", "raise ValueError('not yet')")
+    os.kill(supervisor_of(running), signal.SIGUSR2)
+    running.wait_for("The code could not be loaded (exit code 1): no process is replaced")
+    push(redis, "Who")
+    wait_until(lambda: notes(redis))
+    assert pids(redis) == before
+
+
+def test_a_rolling_restart_after_a_scrape_in_a_container(
+    contained: Start, cli: CommandLine, redis: Any
+) -> None:
+    page = 'sidekiq.health_routes["/page"] = lambda: (200, "text/plain", b"here")'
+    cli.write("jobs.py", f"{WHO}\n    {page}\n")
+    running = contained("--processes", "2", "--health", "127.0.0.1:0")
+    (base,) = re.findall(r"Health: (http://\S+?)/livez", running.output)
+    with urllib.request.urlopen(base + "/page", timeout=5) as answer:
+        assert answer.read() == b"here"
+    supervisor = supervisor_of(running)
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
+    wait_until(lambda: len(children.read_text().split()) == 2, 5, "the process that answered is buried")
+    os.kill(supervisor, signal.SIGUSR2)
+    running.wait_for("The rolling restart is complete")
 
 
 @pytest.mark.slow

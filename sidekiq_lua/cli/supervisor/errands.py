@@ -30,12 +30,13 @@ class Errands:
         self._leave = leave
         self._log = log
         self._held = [signal.Signals[f"SIG{name}"] for name in held]
-        self._under_way: set[int] = set()
+        self.under_way: set[int] = set()
+        """The processes, until they are buried."""
 
     def go(self, path: str, visitor: socket.socket, write: Callable[[Page], bytes]) -> bool:
         """Let a visitor have the page that `write` puts into HTTP; False if too many are under way."""
         self.bury()
-        if len(self._under_way) >= _AT_ONCE:
+        if len(self.under_way) >= _AT_ONCE:
             return False
         former = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
         pid = os.fork()
@@ -47,7 +48,7 @@ class Errands:
             finally:
                 os._exit(0)
         signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        self._under_way.add(pid)
+        self.under_way.add(pid)
         return True
 
     def _run(self, path: str, visitor: socket.socket, write: Callable[[Page], bytes]) -> None:
@@ -67,17 +68,18 @@ class Errands:
 
     def bury(self) -> None:
         """Forget those that have ended."""
-        for pid in list(self._under_way):
+        for pid in list(self.under_way):
             try:
                 ended, _ = os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:  # somebody's code has waited for every child there is
                 ended = pid
             if ended:
-                self._under_way.discard(pid)
+                self.under_way.discard(pid)
 
     def end(self) -> None:
         """End those that are under way."""
-        for pid in self._under_way:
+        self.bury()
+        for pid in self.under_way:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        self._under_way.clear()
+        self.under_way.clear()

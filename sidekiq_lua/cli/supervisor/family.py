@@ -45,10 +45,14 @@ class Child:
 
 class Family:
     """All that live. `run` is what a child does: it gets its end of the line and its number, and returns its
-    exit code; it begins with the signals `held` blocked. The calling process must have one thread."""
+    exit code; it begins with the signals `held` blocked. The calling process must have one thread. `others`:
+    processes beside these whose ends somebody else asks for."""
 
-    def __init__(self, run: Callable[[Line, int], int], held: Iterable[str]) -> None:
+    def __init__(
+        self, run: Callable[[Line, int], int], held: Iterable[str], others: Callable[[], Iterable[int]]
+    ) -> None:
         self._run = run
+        self._others = others
         self._held = [signal.Signals[f"SIG{name}"] for name in held]
         self.children: list[Child] = []
         self.sum = Sum()
@@ -114,12 +118,13 @@ class Family:
 
     def _bury_strangers(self) -> None:
         """The first process of a container inherits those whose parents have died."""
-        ours = {child.pid for child in self.children}
+        # Who buries another's process takes its exit code: a failed trial would seem to have gone well.
+        known = {*(child.pid for child in self.children), *self._others()}
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if found is None or found.si_pid in ours:
+            if found is None or found.si_pid in known:
                 return
             os.waitpid(found.si_pid, os.WNOHANG)

@@ -68,6 +68,11 @@ class Probe:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._listener.getsockname()[1]}"
 
+    @property
+    def pids(self) -> set[int]:
+        """Processes that answer for this one."""
+        return self._errands.under_way
+
     def filenos(self) -> list[int]:
         """What to watch for something to read."""
         return [self._listener.fileno(), *self._visits]
@@ -85,6 +90,7 @@ class Probe:
 
     def serve(self) -> None:
         """Take who has come, answer who has asked, and send away who only waits."""
+        self._errands.bury()
         while len(self._visits) < _AT_ONCE:
             try:
                 visitor, _ = self._listener.accept()

@@ -58,7 +58,7 @@ class Supervisor:
         self._reopen = reopen
         self._upgrade = upgrade
         self._upgrade_to = upgrade_to
-        self.family = Family(run_child, HEARD)
+        self.family = Family(run_child, HEARD, self._others)
         self.places = [Place(number) for number in range(plan.processes)]
         self._scouting = True
         self._complete = False
@@ -134,6 +134,9 @@ class Supervisor:
             self.probe.serve()
         if self._upgrade.under_way:
             self._judge_trial()
+
+    def _others(self) -> set[int]:
+        return {*self._upgrade.pids, *(self.probe.pids if self.probe else ())}
 
     # -- births and deaths --------------------------------------------------------------
 

@@ -67,6 +67,11 @@ class Upgrade:
     def under_way(self) -> bool:
         return self._trial is not None
 
+    @property
+    def pids(self) -> list[int]:
+        """The trial's process, while its verdict is not known."""
+        return [self._trial.pid] if self._trial else []
+
     def begin(self) -> None:
         """Start the trial. Raises OSError."""
         self._trial = subprocess.Popen(
