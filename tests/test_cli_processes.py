@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -311,6 +312,103 @@ def test_counts_of_all_processes_add_up(start: Start, redis: Any) -> None:
     assert redis.get("stat:processed") == b"60"
     minutes = [key for key in redis.scan_iter("j|*") if re.fullmatch(rb"j\|\d+\|\d+:\d\d", key)]
     assert sum(int(redis.hget(key, "Who|p") or 0) for key in minutes) == 60
+
+
+# -- what must not end a supervisor -----------------------------------------------------
+
+
+def test_a_log_file_that_cannot_be_opened_again_ends_nothing(
+    start: Start, cli: CommandLine, redis: Any
+) -> None:
+    logs = cli.directory / "logs"
+    logs.mkdir()
+    running = start("--processes", "2", "--logfile", "logs/w.log", ready="")
+    wait_until(lambda: len(pids(redis)) == 2)
+    before = pids(redis)
+    logs.rename(cli.directory / "moved")
+    log = cli.directory / "moved" / "w.log"
+    running.signal("USR1")
+    wait_until(lambda: log.read_text().count("The log goes on where it was: --logfile ") == 3)
+    push(redis, "Who")
+    wait_until(lambda: notes(redis))
+    assert pids(redis) == before
+    logs.mkdir()
+    running.signal("USR1")
+    wait_until((logs / "w.log").exists)
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_trial_that_cannot_be_started_changes_nothing(start: Start, cli: CommandLine, redis: Any) -> None:
+    running = start("--processes", "2")
+    before = pids(redis)
+    there, away = cli.directory, cli.directory.with_name("away")
+    there.rename(away)
+    try:
+        running.signal("USR2")
+        log = away / "output-0"
+        wait_until(lambda: "The trial could not be started, no process is replaced" in log.read_text())
+    finally:
+        away.rename(there)
+    push(redis, "Who")
+    wait_until(lambda: notes(redis))
+    assert pids(redis) == before
+    running.signal("TERM")
+    assert running.end() == 0
+
+
+def test_a_process_that_cannot_be_made_is_tried_again(start: Start, redis: Any) -> None:
+    running = start("--processes", "2")
+    soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+    os.kill(min(pids(redis)), signal.SIGKILL)
+    running.wait_for("No process can be started, the next attempt is in ")
+    resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    wait_until(lambda: len(pids(redis)) == 2)
+    running.signal("TERM")
+    assert running.end() == 0
+
+
+# -- a rolling restart that meets a change ----------------------------------------------
+
+
+def test_a_rolling_restart_while_a_process_makes_room_leaves_no_old_one(
+    start: Start, cli: CommandLine, redis: Any
+) -> None:
+    slow = """
+    @sidekiq.config.on("startup")
+    def slow():
+        while sidekiq.transport().command("EXISTS", "slow"):
+            time.sleep(0.01)
+    """
+    cli.write("jobs.py", WHO + slow)
+    running = start("--max-jobs", "1", ready="1 processes run")
+    before = pids(redis)
+    redis.set("slow", 1)
+    push(redis, "Who")
+    running.wait_for("makes room for")
+    running.signal("USR2")
+    running.wait_for("of a rolling restart")
+    redis.delete("slow")
+    running.wait_for("The rolling restart is complete")
+    wait_until(lambda: not any(lives(pid) for pid in before), 20, "the old process has ended")
+    wait_until(lambda: len(pids(redis)) == 1)
+    running.signal("TERM")
+    assert running.end() == 0
+
+
+def test_a_rolling_restart_to_settings_of_one_process(start: Start, cli: CommandLine, redis: Any) -> None:
+    cli.write("sidekiq.yml", f"{QUICK}processes: 2\n")
+    running = start()
+    before = pids(redis)
+    cli.write("sidekiq.yml", QUICK)
+    running.signal("USR2")
+    running.wait_for("The rolling restart is complete")
+    wait_until(lambda: not any(lives(pid) for pid in before), 20, "the old processes have ended")
+    assert len(pids(redis)) == 1
+    running.signal("TERM")
+    assert running.end() == 0
 
 
 # -- as the first process of a container ------------------------------------------------

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
+from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ..instance import Sidekiq
@@ -38,11 +39,11 @@ class Attendant:
         self._actions: dict[str, Callable[[], None]] = {
             "TSTP": runner.quiet,
             "TTIN": runner.dump_threads,
-            "USR1": reopen,
+            "USR1": lambda: reopen_log(log, reopen),
             "USR2": self._cannot_roll,
             "quiet": runner.quiet,
             "dump": runner.dump_threads,
-            "reopen": reopen,
+            "reopen": lambda: reopen_log(log, reopen),
             "retire": self._retire,
         }
 
@@ -129,6 +130,14 @@ class Attendant:
             name if name.isupper() else "a second signal", self._runner.busy,
         )  # fmt: skip
         exit_now(1)
+
+
+def reopen_log(log: logging.Logger, reopen: Callable[[], None]) -> None:
+    """Open the log file again, or say why it cannot be: work is worth more than its log."""
+    try:
+        reopen()
+    except ConfigurationError as error:
+        log.error("The log goes on where it was: %s", error)
 
 
 def log_booted(app: Sidekiq, runner: Runner) -> None:

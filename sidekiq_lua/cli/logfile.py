@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ConfigurationError
@@ -31,7 +32,8 @@ class LogFile:
             raise ConfigurationError(f"--logfile {self.path}: {error.strerror or error}") from None
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
-                stream.flush()
+                with suppress(OSError):  # the old file's disk may be full, which is why there is a new one
+                    stream.flush()
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)

@@ -77,7 +77,7 @@ def command(
         if service.is_trial:
             return 0
         _choose_server(app)
-        return _way(app)(app, session, service)
+        return _way(app, service)(app, session, service)
 
 
 _OBJECTS_A_JOB = 10
@@ -86,11 +86,11 @@ _OBJECTS_A_JOB = 10
 _SETTINGS = ("concurrency", "timeout", "tag", "health", "processes", "max_memory", "max_jobs")
 
 
-def _way(app: Sidekiq) -> Callable[[Sidekiq, Session, Service], int]:
-    """How to run: alone or under a supervisor."""
+def _way(app: Sidekiq, service: Service) -> Callable[[Sidekiq, Session, Service], int]:
+    """How to run: alone or under a supervisor, which one that has processes already stays."""
     from .supervisor.plan import wanted
 
-    if wanted(app.config):
+    if service.left or wanted(app.config):
         from .supervisor.start import supervise
 
         return supervise

@@ -39,7 +39,12 @@ class Errands:
         if len(self.under_way) >= _AT_ONCE:
             return False
         former = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+            self._log.error("no process can be started for %s: %s", path, error)
+            return False
         if not pid:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(_LONGEST_S)

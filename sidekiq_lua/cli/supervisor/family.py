@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from ...clock import monotonic
 from .figures import Sum
@@ -68,19 +68,31 @@ class Family:
         self.children.append(child)
 
     def bear(self, number: int) -> Child:
-        """Fork. In the child this does not return."""
+        """Fork. In the child this does not return. Raises OSError where the system has no process left."""
         ours, theirs = Line.pair()
         former = signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
-        pid = os.fork()
-        if not pid:
+        try:
+            pid = os.fork()
+            if not pid:
+                self._live(ours, theirs, number)
+        except OSError:
             ours.close()
-            self.hang_up()
-            os._exit(self._run(theirs, number))
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        theirs.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+            theirs.close()
         child = Child(pid, number, ours)
         self.adopt(child)
         return child
+
+    def _live(self, ours: Line, theirs: Line, number: int) -> NoReturn:
+        code = 1
+        try:
+            ours.close()
+            self.hang_up()
+            code = self._run(theirs, number)
+        finally:
+            os._exit(code)
 
     def hang_up(self) -> None:
         """In a forked process: a sibling must not seem to have a supervisor for as long as this one lives."""

@@ -39,6 +39,15 @@ class Place:
         before, self.current, self.incoming = self.current, child, None
         return before
 
+    def put_off(self) -> float:
+        """No process could be made: plan the next attempt; answers in how many seconds that will be."""
+        self.quick_deaths += 1
+        delay_s = max(backoff_s(self.quick_deaths), 1.0)
+        if self.current is None:
+            self.start_at = monotonic() + delay_s
+        self.not_before = monotonic() + max(delay_s, _AGAIN_S)
+        return delay_s
+
     def died(self, child: Child, again: bool) -> float:
         """Forget a process, and plan the next one if wanted; answers in how many seconds that will be."""
         if child is self.incoming:

@@ -15,6 +15,7 @@ import setproctitle
 from ...clock import monotonic
 from ...errors import SidekiqError
 from ...version import __version__
+from ..attend import reopen_log
 from ..notify import Notifier
 from . import health
 from .family import BOOTING, RETIRING, STOPPING, UP, Child, Family
@@ -79,9 +80,15 @@ class Supervisor:
             if child.number >= len(self.places):
                 self._retire(child, "its place is not wanted any more")
             elif child.state == UP:
-                place = self.places[child.number]
-                place.current, place.start_at = child, None
-                self._to_roll.append(place)
+                self._adopt_at(self.places[child.number], child)
+
+    def _adopt_at(self, place: Place, child: Child) -> None:
+        if place.current is not None:
+            # It was to replace this one, which nobody would think of any more.
+            self._retire(child, "a rolling restart begins in its place")
+            return
+        place.current, place.start_at = child, None
+        self._to_roll.append(place)
 
     def run(self) -> int:
         """The exit code: 0 after an orderly stop, 1 if it was forced or a process failed at its end.
@@ -148,9 +155,22 @@ class Supervisor:
             return
         for place in self.places:
             if place.due:
-                place.started(self.family.bear(place.number))
+                self._bear(place)
             if self._scouting:
                 return  # the first one shows whether a worker can boot at all
+
+    def _bear(self, place: Place) -> Child | None:
+        """Start a process, or plan another attempt. Raises OSError for the first one of all."""
+        try:
+            child = self.family.bear(place.number)
+        except OSError as error:
+            if self._scouting:
+                raise
+            delay_s = place.put_off()
+            self._log.error("No process can be started, the next attempt is in %g s: %s", delay_s, error)
+            return None
+        place.started(child)
+        return child
 
     def _has_booted(self, child: Child) -> None:
         if child.state != BOOTING:
@@ -213,8 +233,10 @@ class Supervisor:
                     return
 
     def _replace(self, place: Place, child: Child, why: str) -> None:
-        new = self.family.bear(place.number)
-        place.started(new)
+        new = self._bear(place)
+        if new is None:
+            self._break_off()
+            return
         self._log.info("pid %d makes room for pid %d: %s", child.pid, new.pid, why)
 
     def _retire(self, child: Child, why: str) -> None:
@@ -249,7 +271,7 @@ class Supervisor:
                 )
             self._tell_all("dump")
         elif name == "USR1":
-            self._reopen()
+            reopen_log(self._log, self._reopen)
             self._tell_all("reopen")
         elif name == "USR2":
             self._begin_upgrade()
@@ -280,7 +302,10 @@ class Supervisor:
             )
             return
         self._log.info("A trial loads the code before any process is replaced")
-        self._upgrade.begin()
+        try:
+            self._upgrade.begin()
+        except OSError as error:
+            self._log.error("The trial could not be started, no process is replaced: %s", error)
 
     def _judge_trial(self) -> None:
         code = self._upgrade.verdict()
@@ -291,6 +316,7 @@ class Supervisor:
             return
         self._notifier.reloading("rolling restart")
         self._upgrade_to()
+        self._notifier.ready(self._status())  # it could not: nothing is under way any more
 
     # -- what is shown ------------------------------------------------------------------
 
