@@ -69,6 +69,37 @@ def test_processes_that_outlive_their_supervisor_do_not_hold_its_pid_file(
     assert second.end() == 0
 
 
+def test_what_a_job_has_forked_holds_neither_the_pid_file_nor_the_port(
+    ready: CommandLine, redis: Any
+) -> None:
+    fork = """
+    import os
+
+    class Fork(Job):
+        def perform(self):
+            pid = os.fork()
+            if not pid:
+                time.sleep(60)
+                os._exit(0)
+            note(str(pid))
+    """
+    ready.write("jobs.py", JOBS + fork)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ("worker", "-r", "jobs", "--pidfile", "w.pid", "--health", str(port))
+    first = ready.start(*arguments)
+    push(redis, "Fork")
+    (forked,) = wait_until(lambda: notes(redis))
+    try:
+        first.kill()
+        second = ready.start(*arguments)
+        assert (ready.directory / "w.pid").read_text() == f"{second.process.pid}\n"
+        second.signal("TERM")
+        assert second.end() == 0
+    finally:
+        os.kill(int(forked), signal.SIGKILL)
+
+
 def test_the_pid_file_stays_through_a_rolling_restart(ready: CommandLine) -> None:
     arguments = ("worker", "-r", "jobs", "--processes", "1", "--pidfile", "w.pid")
     running = ready.start(*arguments, ready="run under this supervisor")

@@ -12,7 +12,8 @@ from ..errors import ConfigurationError
 class PidFile:
     """Holds `path` until `release`. Raises ConfigurationError where a live process holds it, or it cannot be.
 
-    The lock tells who lives, not the number in the file, which after a crash may be another process's.
+    The lock tells who lives, not the number in the file, which after a crash may be another process's. What
+    is forked lets go of it: a job's processes may outlive a worker that was killed.
     """
 
     def __init__(self, path: str | Path, fd: int | None = None) -> None:
@@ -23,6 +24,7 @@ class PidFile:
         os.set_inheritable(self.fd, False)
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, f"{self._owner}\n".encode(), 0)
+        os.register_at_fork(after_in_child=self._let_go)
 
     def _take(self) -> int:
         while True:
@@ -52,14 +54,15 @@ class PidFile:
         except FileNotFoundError:
             return False
 
-    def let_go(self) -> None:
-        """In a child: the parent alone holds the file."""
-        os.close(self.fd)
-
     def release(self) -> None:
         """Remove the file, if it is still this process's."""
         if os.getpid() != self._owner:
             return
         if self._is_there(self.fd):
             self._path.unlink(missing_ok=True)
-        os.close(self.fd)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -47,7 +47,9 @@ def refused(error: theirs.RedisError, script: Script) -> RedisError:
         return RedisFull(
             f"{script.name}.lua: Redis is full (maxmemory): raise maxmemory or wait until jobs are done"
         )
-    if isinstance(error, theirs.ReadOnlyError | theirs.NoPermissionError | theirs.BusyLoadingError):
+    if isinstance(error, theirs.ReadOnlyError):
+        return RedisRefused(f"{script.name}.lua: this server is a replica, which takes no writes: {text}")
+    if isinstance(error, theirs.NoPermissionError | theirs.BusyLoadingError):
         return RedisRefused(f"{script.name}.lua: {text}")
     return ScriptError(f"{script.where(text)}: {text}")
 

@@ -33,7 +33,7 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
     if "cluster" in (found.get("redis_mode"), found.get("server_mode")):
         raise UnsupportedServer(
             f"{transport.endpoint} is a Redis Cluster, where Sidekiq's keys lie in different slots: "
-            "use a standalone server or Sentinel"
+            "use a standalone server, or a primary with replicas"
         )
     policy = found.get("maxmemory_policy", "")
     if policy in ("", "noeviction"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ class HealthServer:
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="sidekiq.health", daemon=True
         )
+        # A job's processes may outlive a worker that was killed, and the next one needs the port.
+        os.register_at_fork(after_in_child=self._server.socket.close)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_address[1]}"
 

@@ -126,8 +126,9 @@ def complain(sentence: str) -> None:
 
 
 def main() -> None:
-    # Ctrl-C and a service manager's TERM go to the whole group; this process ends when the worker has.
-    for name in ("SIGINT", "SIGTERM", "SIGTSTP", "SIGHUP"):
+    # Ctrl-C and a service manager's TERM go to the whole group, and what is meant for the worker may come to
+    # all that is called sidekiq; this process ends when the worker has.
+    for name in ("SIGINT", "SIGTERM", "SIGTSTP", "SIGTTIN", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     parent = int(sys.argv[1])
     line = b""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from waiting import wait_until
@@ -88,6 +89,25 @@ def test_a_stopped_process_is_not_kept_alive(parent, redis):
     process.send_signal(signal.SIGSTOP)
     wait_until(lambda: not redis.exists(identity))
     assert not list(redis.scan_iter("lua:fallen:*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks up children in /proc")
+def test_signals_that_are_for_the_worker_do_not_end_it(parent, redis):
+    process = parent("NoJob", "pass")
+    identity = wait_until(lambda: redis.get("identity"), 15).decode()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    (standin,) = children.read_text().split()
+    status = Path(f"/proc/{standin}/status")
+
+    def ignores(number):
+        ignored = status.read_text().split("SigIgn:")[1].split()[0]
+        return int(ignored, 16) >> number - 1 & 1
+
+    wait_until(lambda: ignores(signal.SIGHUP))
+    for name in ("HUP", "INT", "TERM", "TSTP", "TTIN", "USR1", "USR2"):
+        os.kill(int(standin), signal.Signals[f"SIG{name}"])
+    process.kill()
+    wait_until(lambda: redis.exists(f"lua:fallen:{identity}"))
 
 
 def test_an_orderly_end_is_no_death(app, run, redis):

@@ -43,8 +43,6 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
 
     def leave() -> None:
         """In a forked process: let go of what is the supervisor's."""
-        if service.pidfile:
-            service.pidfile.let_go()
         if supervisor.probe:
             supervisor.probe.close()
         signals.close()
