@@ -112,6 +112,23 @@ def test_the_pid_file_stays_through_a_rolling_restart(ready: CommandLine) -> Non
     assert not (ready.directory / "w.pid").exists()
 
 
+# -- the stand-in -----------------------------------------------------------------------
+
+
+def test_a_file_named_like_one_of_pythons_does_not_hinder_the_stand_in(
+    ready: CommandLine, redis: Any
+) -> None:
+    for name in ("signal.py", "json.py", "types.py", "socket.py"):
+        ready.write(name, "raise ImportError('this is of the application')")
+    running = ready.start("worker", "-r", "jobs")
+    push(redis, "Gate", 60)
+    wait_until(lambda: notes(redis) == ["inside"])
+    (identity,) = redis.smembers("processes")
+    running.kill()
+    wait_until(lambda: redis.exists(b"lua:fallen:" + identity))
+    assert "of the application" not in running.output
+
+
 # -- log file ---------------------------------------------------------------------------
 
 

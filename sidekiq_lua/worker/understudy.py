@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _NOTE_TTL_S = 86_400
 _AGAIN_AFTER_S = 60.0
+_ROOT = str(Path(__file__).parents[2])
+_PROGRAM = "import sys; sys.path.append(sys.argv[3]); from sidekiq_lua.worker.standin import main; main()"
+"""Run with -P, so that a file of the application that is called signal.py, say, is not taken for Python's."""
 
 
 def is_python() -> bool:
@@ -50,7 +53,7 @@ class Understudy:
         self._started = monotonic()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sidekiq_lua.worker.standin", str(os.getpid()), str(self._marks.fd)],
+                [sys.executable, "-P", "-c", _PROGRAM, str(os.getpid()), str(self._marks.fd), _ROOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[self._marks.fd],
