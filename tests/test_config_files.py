@@ -240,6 +240,8 @@ def test_a_section_that_is_no_mapping_is_an_unknown_setting(write: Write) -> Non
             "redis: {poolSize: 1, pool_size: 2}",
             ": pool_size is given twice, the second time as 'pool_size'",
         ),
+        ("a.yml", "queues: [a]\ntag: b\nqueues: [c]\n", ":3: queues is given twice"),
+        ("a.json", '{"redis": {"url": "redis://a", "url": "redis://b"}}', ": url is given twice"),
         ("a.ini", "", ": the name must end in .yml, .yaml, .json, .toml"),
         (
             "a.yml.erb",
@@ -252,6 +254,12 @@ def test_a_file_that_cannot_be_read_is_refused_by_name_and_line(
     write: Write, name: str, content: str | bytes, message: str
 ) -> None:
     assert refusal(write(name, content)).startswith(message)
+
+
+def test_what_a_yaml_merge_brings_may_be_given_again(write: Write) -> None:
+    text = "production: &a {timeout: 1, tag: a}\nstaging: {<<: *a, tag: b}\ntest: {<<: *a, timeout: 2}\n"
+    assert yaml(write, text, "staging") == {"timeout": 1, "tag": "b"}
+    assert yaml(write, text, "test") == {"timeout": 2, "tag": "a"}
 
 
 def test_the_refusal_of_erb_names_the_placeholder(write: Write) -> None:

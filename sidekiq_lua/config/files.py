@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,18 @@ def load(path: str | Path, environment: str, environ: Mapping[str, str] | None =
 
 def _json(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=partial(_once, path))
     except json.JSONDecodeError as error:
         raise ConfigurationError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ConfigurationError(f"{path}: {twice} is given twice")
+    return found
 
 
 def _toml(path: Path, text: str) -> Any:
@@ -90,13 +100,29 @@ def _yaml(path: Path, text: str) -> Any:
     # Loading it takes some 20 ms, which a worker that reads JSON or TOML need not wait for.
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that is given twice, of which the safe loader takes the last."""
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                    continue
+                if key.value in seen:
+                    raise ConfigurationError(f"{path}:{key.start_mark.line + 1}: {key.value} is given twice")
+                seen.add(key.value)
+            return node
+
     try:
-        return _without_symbols(yaml.safe_load(text))
+        return _without_symbols(yaml.load(text, Loader))
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigurationError(f"{path}{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except ConfigurationError:
+        raise
     except ValueError as error:  # a date such as 2026-99-99
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
 

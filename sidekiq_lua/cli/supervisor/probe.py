@@ -74,8 +74,9 @@ class Probe:
         return self._errands.under_way
 
     def filenos(self) -> list[int]:
-        """What to watch for something to read."""
-        return [self._listener.fileno(), *self._visits]
+        """What to watch for something to read: nobody new while there are as many as can be served."""
+        door = [self._listener.fileno()] if len(self._visits) < _AT_ONCE else []
+        return [*door, *self._visits]
 
     def leave_listening(self) -> int:
         """Let a program that takes this process's place go on with the socket; answers its number."""
