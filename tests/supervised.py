@@ -1,7 +1,5 @@
 """A supervisor with short intervals, and how to find its processes."""
 
-
-
 from __future__ import annotations
 
 import os

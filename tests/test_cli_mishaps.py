@@ -63,6 +63,17 @@ def test_a_trial_that_cannot_be_started_changes_nothing(start: Start, cli: Comma
     assert running.end() == 0
 
 
+def test_a_trial_that_hangs_makes_way_for_the_next(start: Start, cli: CommandLine, redis: Any) -> None:
+    running = start("--processes", "1")
+    cli.write("jobs.py", "import time\nprint('hangs', flush=True)\ntime.sleep(60)")
+    running.signal("USR2")
+    running.wait_for("hangs")
+    cli.write("jobs.py", WHO)
+    running.signal("USR2")
+    running.wait_for("The trial of before has not ended, it is given up")
+    running.wait_for("The rolling restart is complete")
+
+
 def test_a_process_that_cannot_be_made_is_tried_again(start: Start, redis: Any) -> None:
     running = start("--processes", "2")
     soft, hard = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)

@@ -112,6 +112,25 @@ def test_the_pid_file_stays_through_a_rolling_restart(ready: CommandLine) -> Non
     assert not (ready.directory / "w.pid").exists()
 
 
+def test_the_pid_file_follows_a_link_to_a_new_release(ready: CommandLine) -> None:
+    for release in ("one", "two"):
+        ready.write(f"{release}/jobs.py", JOBS)
+    current = ready.directory / "current"
+    current.symlink_to("one")
+    arguments = ("worker", "-r", "jobs", "--processes", "1", "--pidfile", "w.pid")
+    ready.command = ["sh", "-c", 'cd current && exec "$@"', "sh", *ready.command]
+    running = ready.start(*arguments, ready="run under this supervisor")
+    current.unlink()
+    current.symlink_to("two")
+    running.signal("USR2")
+    running.wait_for("The rolling restart is complete")
+    assert (current / "w.pid").read_text() == f"{running.process.pid}\n"
+    assert "held by a worker that runs" in ready.run(*arguments).stderr
+    running.signal("TERM")
+    assert running.end() == 0
+    assert not (current / "w.pid").exists()
+
+
 # -- the stand-in -----------------------------------------------------------------------
 
 

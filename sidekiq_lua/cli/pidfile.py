@@ -19,12 +19,23 @@ class PidFile:
     def __init__(self, path: str | Path, fd: int | None = None) -> None:
         self._path = Path(path).absolute()
         self._owner = os.getpid()
-        self.fd = self._take() if fd is None else fd
+        self.fd = self._take() if fd is None else self._keep(fd)
         """`fd`: held already, by this process before it became what it is now (exec)."""
         os.set_inheritable(self.fd, False)
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, f"{self._owner}\n".encode(), 0)
         os.register_at_fork(after_in_child=self._let_go)
+
+    def _keep(self, fd: int) -> int:
+        if self._is_there(fd):
+            return fd
+        # The path leads to another release by now, where whoever reads the file will look for it.
+        try:
+            new = self._take()
+        except ConfigurationError:
+            return fd
+        os.close(fd)
+        return new
 
     def _take(self) -> int:
         while True:

@@ -296,11 +296,14 @@ class Supervisor:
             child.tell(order)
 
     def _begin_upgrade(self) -> None:
-        if not self._may_start() or self._scouting or self._rolling or self._upgrade.under_way:
+        if not self._may_start() or self._scouting or self._rolling:
             self._log.warning(
                 "USR2 is left out: the processes are starting, stopping, quiet or being replaced"
             )
             return
+        if self._upgrade.under_way:
+            self._log.warning("The trial of before has not ended, it is given up")
+            self._upgrade.cancel()
         self._log.info("A trial loads the code before any process is replaced")
         try:
             self._upgrade.begin()
