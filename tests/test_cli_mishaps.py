@@ -174,3 +174,12 @@ def test_a_rolling_restart_after_a_scrape_in_a_container(
     wait_until(lambda: len(children.read_text().split()) == 2, 5, "the process that answered is buried")
     os.kill(supervisor, signal.SIGUSR2)
     running.wait_for("The rolling restart is complete")
+
+
+def test_a_term_that_comes_during_the_imports_is_heard_in_a_container(
+    contained: Start, cli: CommandLine
+) -> None:
+    cli.write("jobs.py", "import time\nprint('imports', flush=True)\ntime.sleep(60)")
+    running = contained(ready="imports")
+    os.kill(supervisor_of(running), signal.SIGTERM)
+    assert running.end() == 128 + signal.SIGTERM

@@ -64,5 +64,19 @@ class Signals:
         self._let()
 
 
+def end_at_term() -> None:
+    """Let TERM end the first process of a container as it ends any other, until there are `Signals`.
+
+    The kernel keeps from it what has no handler: a TERM that comes while the application is imported would
+    be lost, and the worker begin jobs, until it is killed.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
 def _nothing(number: int, frame: FrameType | None) -> None:
     """Python has written the number into the socket before it calls this."""

@@ -15,6 +15,7 @@ from ..version import SIDEKIQ_VERSION, __version__
 from .boot import CONTEXT, boot, shared_options
 from .report import Session
 from .service import Service, service_options
+from .signals import end_at_term
 
 if TYPE_CHECKING:
     from ..instance import Sidekiq
@@ -57,6 +58,7 @@ def command(
     second one ends it at once. TSTP takes no more jobs, TTIN logs every thread's backtrace, USR1 opens the
     log file again, USR2 replaces the processes of a supervisor one by one, with the code as it is then.
     """
+    end_at_term()
     session.command = "sidekiq-lua worker"
     session.verbose = verbose
     session.prints_answers = False
