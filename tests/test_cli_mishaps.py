@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -125,6 +126,28 @@ def test_a_rolling_restart_to_settings_of_one_process(start: Start, cli: Command
     assert len(pids(redis)) == 1
     running.signal("TERM")
     assert running.end() == 0
+
+
+def test_a_rolling_restart_to_a_port_in_use_ends_nothing(start: Start, cli: CommandLine, redis: Any) -> None:
+    running = start("--processes", "1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        cli.write("sidekiq.yml", f"{QUICK}health: {taken.getsockname()[1]}\n")
+        running.signal("USR2")
+        running.wait_for("The rolling restart is complete")
+    assert "nothing can listen on" in running.output
+    wait_until(lambda: len(pids(redis)) == 1)
+
+
+def test_a_port_that_is_not_wanted_any_more_is_closed(start: Start, cli: CommandLine) -> None:
+    cli.write("sidekiq.yml", f"{QUICK}health: 127.0.0.1:0\n")
+    running = start("--processes", "1")
+    (port,) = re.findall(r"Health: http://127.0.0.1:(\d+)/livez", running.output)
+    socket.create_connection(("127.0.0.1", int(port)), 5).close()
+    cli.write("sidekiq.yml", QUICK)
+    running.signal("USR2")
+    running.wait_for("The rolling restart is complete")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)), 5)
 
 
 # -- as the first process of a container ------------------------------------------------

@@ -71,20 +71,25 @@ def supervise(app: Sidekiq, session: Session, service: Service) -> int:
     address = app.config.health or ""
     # Each process would try to listen there.
     app.config.update({"health": None})
+    if left and left.probe is not None and left.address != address:
+        os.close(left.probe)  # nobody would answer there any more
     errands = Errands(app.health_routes, leave_on_errand, log, HEARD)
     probe = None
     if address:
         fd = left.probe if left and left.address == address else None
-        probe = Probe(
-            address,
-            {
-                "/livez": lambda: health.live(supervisor.family),
-                "/readyz": lambda: health.ready(supervisor.family, plan.processes),
-            },
-            errands,
-            fd,
-        )
-        log.info("Health: %s%s", probe.url, " ".join(["/livez", "/readyz", *sorted(app.health_routes)]))
+        routes = {
+            "/livez": lambda: health.live(supervisor.family),
+            "/readyz": lambda: health.ready(supervisor.family, plan.processes),
+        }
+        try:
+            probe = Probe(address, routes, errands, fd)
+        except ConfigurationError as error:
+            if not left:
+                raise
+            # The processes of the supervisor before this one run, and would end with it.
+            log.error("%s; the processes go on without probes", error)
+        else:
+            log.info("Health: %s%s", probe.url, " ".join(["/livez", "/readyz", *sorted(app.health_routes)]))
     supervisor = Supervisor(
         plan, log, signals, notifier, probe, run_child, service.booted, service.reopen, upgrade, upgrade_to
     )
