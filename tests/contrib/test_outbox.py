@@ -266,6 +266,7 @@ def test_sqlalchemys_table_is_that_of_the_ddl(tmp_path: Path) -> None:
         return columns, [index.unique for index in indexes]
 
     assert described("ours") == described("theirs")
+    engine.dispose()
     with pytest.raises(ConfigurationError, match="synchronous Engine"):
         SQLAlchemyDatabase(create_async_engine("sqlite+aiosqlite://"))  # type: ignore[arg-type]
 
