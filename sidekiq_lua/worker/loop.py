@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import copy_context
 from functools import partial
@@ -36,11 +37,13 @@ class EventLoop:
         self._lock = threading.Lock()
         self._scheduled = False
         self._telling = False
+        self._ended = False
 
     def submit(self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass) -> None:
         """Start a job; from any thread. The loop is made for the first one."""
-        self._inbox.append((processor, delivery, payload, job_class))
+        # First, for it may fail: a job that is told to have failed must not be begun later.
         loop = self._loop or self._start()
+        self._inbox.append((processor, delivery, payload, job_class))
         if threading.current_thread() is self._thread:
             self._begin()
         elif not self._scheduled:
@@ -51,12 +54,26 @@ class EventLoop:
         with self._lock:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=loop.run_forever, name=f"sidekiq.{self._name}/loop", daemon=True
+                thread = threading.Thread(
+                    target=self._turn, args=(loop,), name=f"sidekiq.{self._name}/loop", daemon=True
                 )
-                self._thread.start()
-                self._loop = loop
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads are to be had
+                    loop.close()
+                    raise
+                self._thread, self._loop = thread, loop
             return self._loop
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop until `end`, whatever a job does to it: all other jobs of the capsule are on it too.
+
+        asyncio lets SystemExit and KeyboardInterrupt of a task that a job has made (`wait_for`, `gather`)
+        leave the loop, beside giving it to who awaits the task; and a job may call `loop.stop()`.
+        """
+        while not self._ended:
+            with suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
 
     def _begin(self) -> None:
         assert self._loop is not None
@@ -104,6 +121,7 @@ class EventLoop:
 
     def end(self, timeout_s: float) -> None:
         """Stop the loop and its threads."""
+        self._ended = True
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout_s)
