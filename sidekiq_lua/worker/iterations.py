@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidCursor, RedisUnavailable, UnserializableArguments
@@ -12,6 +13,7 @@ from ..payload import Payload, new_jid
 from ..store.iterations import RunningJob, Saved, State
 from .delivery import Delivery
 from .exchange import Exchange
+from .forked import end_fork
 
 if TYPE_CHECKING:
     from ..app import App
@@ -23,6 +25,7 @@ class RunKeeper:
     def __init__(self, app: App, exchange: Exchange, held: RunningJob) -> None:
         self._app = app
         self._exchange = exchange
+        self._pid = os.getpid()
         self.held = held
 
     def load(self) -> State | None:
@@ -44,6 +47,8 @@ class RunKeeper:
         return saved
 
     def stopping(self) -> bool:
+        if os.getpid() != self._pid:
+            end_fork(None)  # an item has forked: the other items are the parent's
         return self._exchange.quiet
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextvars import Context as Variables
 from functools import partial
+from os import getpid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clock import monotonic
@@ -22,6 +23,7 @@ from ..payload import Payload, crash_key
 from .delivery import Delivery
 from .exchange import Exchange
 from .failure import FailureHandler
+from .forked import end_fork
 from .iterations import Iterations
 from .marks import Marks
 from .pausing import PausedClasses
@@ -66,6 +68,7 @@ class Processor:
         self._profiler = Profiler(app, failures)
         self._iterations = Iterations(app, exchange)
         self._tally = app.tally if app.config.metrics else None
+        self._pid = getpid()
         self.work: dict[str, Work] = {}
 
     def foresee(self, delivery: Delivery) -> None:
@@ -126,10 +129,14 @@ class Processor:
             else:
                 call_job(self._app, job, payload, delivery.queue, self._chain)
         except BaseException as error:
+            if getpid() != self._pid:
+                end_fork(error)
             self._marks.end(mark)
             del self.work[name]
             self._failed(delivery, payload, job_class, job, error, monotonic() - began)
         else:
+            if getpid() != self._pid:
+                end_fork(None)
             self._marks.end(mark)
             del self.work[name]
             self._returned(delivery, payload, job, monotonic() - began)
@@ -169,10 +176,14 @@ class Processor:
             else:
                 await await_job(self._app, job, payload, delivery.queue, self._chain)
         except BaseException as error:
+            if getpid() != self._pid:
+                end_fork(error)
             self._marks.end(mark)
             del self.work[name]
             elapsed = monotonic() - began
             return partial(self._failed, delivery, payload, job_class, job, error, elapsed)
+        if getpid() != self._pid:
+            end_fork(None)
         self._marks.end(mark)
         del self.work[name]
         elapsed = monotonic() - began
