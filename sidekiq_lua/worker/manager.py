@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import threading
 from collections.abc import Callable
 
@@ -35,10 +36,14 @@ class Manager:
     to do, and that one another, and so on.
     """
 
-    def __init__(self, name: str, exchange: Exchange, process: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self, name: str, exchange: Exchange, process: Callable[[Delivery], None], log: logging.Logger
+    ) -> None:
         self.name = name
         self._exchange = exchange
         self._process = process
+        self._log = log
+        self._told = False
         self._idle: list[Seat] = []
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
@@ -60,7 +65,19 @@ class Manager:
                 return False
             thread = threading.Thread(target=self._run, name=f"sidekiq.{self.name}/processor", daemon=True)
             self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Of the system's, as a container's pids.max: those that are there do the work.
+            with self._lock:
+                self._threads.discard(thread)
+            if not self._told:
+                self._told = True
+                self._log.error(
+                    "%s: no thread beside %d of %d can be started, jobs run in those: %s",
+                    self.name, len(self._threads), self._exchange.concurrency, error,
+                )  # fmt: skip
+            return False
         return True
 
     def _run(self) -> None:

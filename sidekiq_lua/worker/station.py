@@ -49,7 +49,7 @@ class Station:
             app, self.exchange, self.failures, job_logger, self._submit, stopping, marks, paused,
             capsule.server_middleware,
         )  # fmt: skip
-        self.manager = Manager(capsule.name, self.exchange, self.processor.process)
+        self.manager = Manager(capsule.name, self.exchange, self.processor.process, log)
         self.loop = EventLoop(capsule.name, self._slot_freed)
         # Below TTL - interval, so that no blocking move outlives its owner's heartbeat.
         block_s = min(_BLOCK_S, (config.heartbeat_ttl - config.heartbeat_interval) / 2)
