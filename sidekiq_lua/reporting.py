@@ -46,7 +46,7 @@ def handle_exception(
             continue
         try:
             handler(error, context, config)
-        except Exception:
+        except BaseException:  # also SystemExit, which would end a thread of the worker without a word
             logger_of(config).exception("an error handler failed: %r", handler)
 
 

@@ -34,7 +34,7 @@ class Events:
     def _call(self, event: str, handler: Any) -> None:
         try:
             handler()
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: the heartbeat's thread may be here
             if event == "startup":
                 raise
             self._errors.report(

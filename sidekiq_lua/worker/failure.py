@@ -183,5 +183,5 @@ class FailureHandler(ErrorReporter):
         for handler in self._app.config.death_handlers:
             try:
                 handler(payload, error)
-            except Exception as failure:
+            except BaseException as failure:  # also SystemExit: the fetcher's thread may be here
                 self.report(failure, {"context": "Error calling death handler", "job": payload})
