@@ -15,7 +15,17 @@ _CALL = re.compile(r"""redis\.p?call\(\s*"(\w+)\"""")
 
 PLAIN: Mapping[str, tuple[str, ...]] = {
     "enqueuer": ("wait",),
-    "worker": ("blmove", "client|list", "client|unblock", "info", "time", "type", "wait"),
+    "worker": (
+        "blmove",
+        "client|info",
+        "client|kill",
+        "client|list",
+        "client|unblock",
+        "info",
+        "time",
+        "type",
+        "wait",
+    ),
     "scheduler": (),
     "dashboard": ("hgetall", "info"),
     "admin": ("hgetall", "info", "monitor", "slowlog|get"),

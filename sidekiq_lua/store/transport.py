@@ -14,6 +14,7 @@ from redis import exceptions as theirs
 from ..clock import monotonic
 from ..errors import LoginRefused, LostReply, RedisError, RedisRefused, RedisUnavailable
 from . import fault
+from .abandoned import Abandoned
 from .calls import WAIT_GRACE_S, Call, Wait
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
@@ -39,6 +40,7 @@ class Transport:
         self.counts = ScriptCounts()
         self._wait_s = wait_s
         self._closed = False
+        self._abandoned = Abandoned()
         self._forget_connections()
         _TRANSPORTS.add(self)
 
@@ -96,6 +98,7 @@ class Transport:
         """Connect and log in. Raises RedisUnavailable."""
         try:
             connection.connect()
+            self._abandoned.learn(connection)
         except CONNECTION as error:
             raise unavailable(self.endpoint, error) from error
         except theirs.RedisError as error:
@@ -122,7 +125,7 @@ class Transport:
         try:
             self._send(connection, call, packed)
         except BaseException as error:
-            connection.disconnect()
+            self._abandoned.add(connection)
             self._give(connection)
             self.counts.calls[call.script.name] += 1
             self.counts.failures[call.script.name] += 1
@@ -148,7 +151,7 @@ class Transport:
             raise refused(error, call.script) from error
         except BaseException:
             self.counts.failures[call.script.name] += 1
-            connection.disconnect()
+            self._abandoned.add(connection)
             raise
         finally:
             self._give(connection)
@@ -160,6 +163,7 @@ class Transport:
         try:
             return self._exchange(connection, call, packed)
         except CONNECTION as error:
+            self._abandoned.add(connection)
             raise lost(self.endpoint, error, call.script.name) from error
 
     def _exchange(self, connection: Any, call: Call[Any], packed: bytes) -> Any:
@@ -315,14 +319,21 @@ class Transport:
         finally:
             self._give(connection)
 
+    def watch_abandoned(self) -> None:
+        """Let each connection ask for its name, so that `end_abandoned` can end those that were given up."""
+        self._abandoned.watched = True
+        self._drop_idle()
+
+    def end_abandoned(self) -> None:
+        """No call that was sent without an answer is carried out after this. Raises RedisUnavailable."""
+        self._abandoned.end(self.command)
+
     def probe(self, timeout_s: float) -> None:
         """Ask on a new connection whether the server is there; each step of that takes `timeout_s` at most.
 
-        Idle connections are dropped: after an outage they may be dead and look alive.
-        Raises RedisUnavailable.
+        Idle connections are dropped: after an outage they may be dead. Raises RedisUnavailable.
         """
-        while self._idle:
-            self._idle.pop()[0].disconnect()
+        self._drop_idle()
         connection = self.endpoint.connect(at_most_s=timeout_s)
         try:
             self.open(connection)
@@ -338,6 +349,9 @@ class Transport:
     def close(self) -> None:
         """Close every idle connection; those in use close when they are given back."""
         self._closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         while self._idle:
             self._idle.pop()[0].disconnect()
 
@@ -360,7 +374,7 @@ class Sent(Generic[T]):
 
     def abandon(self) -> LostReply:
         """Close the connection without a look at the reply; what the call came to is not known."""
-        self._connection.disconnect()
+        self._transport._abandoned.add(self._connection)
         self._transport._give(self._connection)
         self._transport.counts.many([self._call], [])
         return LostReply(f"{self._call.script.name} was not waited for")

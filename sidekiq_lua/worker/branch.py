@@ -57,6 +57,7 @@ class Branch:
         self._log = app.logger
         self._fire = fire
         self._transport = app.transport()
+        self._transport.watch_abandoned()
         self.identity = identity
         self.name = mask(app.pool) if app.pool else ""
         """How messages call its server; "" for the one of the setting `redis`."""

@@ -183,7 +183,7 @@ class Exchange:
             since = boottime()
             sent = self._transport.send(request(running, queues, room, done, self._clock.day()))
             return Trip(sent, done, room, running, queues, since)
-        except RedisError as error:
+        except BaseException as error:  # also a Shutdown, whose job has ended just before
             self._keep(done, error)
             raise
 
@@ -192,7 +192,7 @@ class Exchange:
         self._trip = None
         try:
             fetched = trip.sent.read()
-        except RedisError as error:
+        except BaseException as error:
             self._keep(trip.done, error)
             raise
         if fetched.reaped:
@@ -215,10 +215,11 @@ class Exchange:
         self.be_watched()
         return bool(new or self._done or self._plenty)
 
-    def _keep(self, done: Sequence[Delivery], error: RedisError) -> None:
+    def _keep(self, done: Sequence[Delivery], error: BaseException) -> None:
         """These are to be acknowledged again: no answer came."""
+        is_sent = isinstance(error, LostReply) or not isinstance(error, RedisError)
         for delivery in reversed(done):
-            delivery.resent = delivery.resent or isinstance(error, LostReply)
+            delivery.resent = delivery.resent or is_sent
             self._done.appendleft(delivery)
 
     def be_watched(self) -> None:
@@ -346,6 +347,8 @@ class Exchange:
         """
         with self.lock:
             self._end_trip()
+            # What moves a job back to its queue must not come when that runs here.
+            self._transport.end_abandoned()
             found = 0
             for running in self.ownership.lives:
                 for queue in self.order.queues:
