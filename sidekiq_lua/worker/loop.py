@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import copy_context
 from functools import partial
+from typing import Any
 
 from ..context import set_tid, task_tid
 from ..payload import Payload
@@ -18,6 +20,8 @@ from .delivery import Delivery
 from .processor import JobClass, Processor
 
 _SETTLERS = 4
+# Newer Pythons begin a task at once, and not in the next round of the loop.
+_AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class EventLoop:
@@ -30,11 +34,13 @@ class EventLoop:
         self._name = name
         self._slot_freed = slot_freed
         self._inbox: deque[tuple[Processor, Delivery, Payload, JobClass]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix=f"sidekiq.{name}/settler")
         self._lock = threading.Lock()
+        self._bare = Variables()
+        """What runs on the loop between jobs shall see nothing that one of them has set."""
         self._scheduled = False
         self._telling = False
         self._ended = False
@@ -48,7 +54,7 @@ class EventLoop:
             self._begin()
         elif not self._scheduled:
             self._scheduled = True
-            loop.call_soon_threadsafe(self._begin)
+            loop.call_soon_threadsafe(self._begin, context=self._bare)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -81,14 +87,14 @@ class EventLoop:
         while self._inbox:
             job = self._inbox.popleft()
             # A context of its own: what one job sets, the next does not see.
-            task = self._loop.create_task(self._run(*job), context=Variables())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            name = task_tid()
+            task = asyncio.Task(self._run(name, *job), loop=self._loop, context=Variables(), **_AT_ONCE)
+            if not task.done():
+                self._tasks[name] = task
 
     async def _run(
-        self, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass
+        self, name: str, processor: Processor, delivery: Delivery, payload: Payload, job_class: JobClass
     ) -> None:
-        name = task_tid()
         set_tid(name)
         outcome: Callable[[], None] | BaseException | None
         try:
@@ -105,10 +111,12 @@ class EventLoop:
                 settle()
             else:
                 await settled
+        # Not by a callback, which would be one more turn of the loop for each job.
+        self._tasks.pop(name, None)
         if not self._telling:
             # Later in this round: what others end in it goes with the same call.
             self._telling = True
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._tell, context=self._bare)
 
     def _tell(self) -> None:
         self._telling = False
@@ -117,7 +125,7 @@ class EventLoop:
     def cancel(self) -> None:
         """Cancel every running job, which sees asyncio.CancelledError."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks.values()])
 
     def end(self, timeout_s: float) -> None:
         """Stop the loop and its threads."""
