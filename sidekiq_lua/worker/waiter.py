@@ -69,6 +69,7 @@ class Waiter:
         self._arm = False
         self._ended = False
         self._abandon = False
+        self._is_quiet = False
         self._next_look = 0.0
         self._next_try = 0.0
         self._down_since = 0.0
@@ -188,6 +189,9 @@ class Waiter:
         if exchange.down or self._reconcile:
             self._come_back()
             return
+        if exchange.quiet and not self._is_quiet:
+            self._is_quiet = True
+            self._disarm()  # each would take one more job, and put it back
         self._look()
         self._give_back_stale()
         if (heard or self._stands_still()) and exchange.wants_a_trip and not self._wake():
@@ -361,6 +365,6 @@ class Waiter:
                     job = move.read()
                     if job is not None:
                         self._admission.admit(Delivery(move.queue, job, move.running))
-                move.close()
+                self._drop(move)
             except RedisError as error:
                 self._log.warning("waiting for queue %s could not be ended: %s", move.queue, error)

@@ -56,6 +56,28 @@ def test_quiet_ends_fetching_and_running_jobs_go_on(gated, gate, run, redis):
     assert redis.llen("queue:default") == 1
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_quiet_worker_does_not_even_touch_a_job(gated, gate, run, redis, log, busy):
+    app, job = gated
+    # A long life, so that the moves do not end by themselves.
+    app.config.update({"queues": ["default", "low"], "heartbeat_interval": 10, "heartbeat_ttl": 60})
+    runner = run(app)
+    if busy:
+        job.perform_async(1)
+        wait_until(lambda: gate.begun == [1])
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == 2)
+    runner.quiet()
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == 0)
+    redis.config_resetstat()
+    for queue in app.config.queues:
+        job.set(queue=queue).perform_async(2)
+    assert redis.llen("queue:default") == redis.llen("queue:low") == 1
+    gate.open.set()
+    runner.stop()
+    assert not {"cmdstat_blmove", "cmdstat_rpush"} & set(redis.info("commandstats"))
+    assert "WARN" not in log.getvalue()
+
+
 def test_stop_waits_for_running_jobs(gated, gate, run, redis):
     app, job = gated
     runner = run(app)
