@@ -8,7 +8,7 @@ import threading
 import pytest
 from waiting import wait_until
 
-from sidekiq_lua.clock import Clock, monotonic
+from sidekiq_lua.clock import Clock, boottime, monotonic
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import RedisError
 from sidekiq_lua.store import Endpoint, Store, Transport
@@ -136,6 +136,21 @@ def test_this_process_becomes_quiet(exchange, redis):
     ]
     assert not redis.exists(LIST)
     assert not exchange.has_news
+
+
+def test_a_beat_after_a_long_sleep_wakes_who_may_begin_again(exchange):
+    """Until it, none of those that are ready may begin, and all threads rest."""
+    woken = []
+    exchange.hungry = lambda: woken.append("hungry")
+    exchange.alarm = lambda: woken.append("alarm")
+    exchange.trust(boottime() - 100, 10)
+    assert (exchange.next_up, exchange.begin(), woken) == (None, None, [])
+
+    exchange.trust(boottime(), 10)
+    assert woken == ["hungry", "alarm"]
+    assert exchange.begin() is not None
+    exchange.trust(boottime(), 10)
+    assert woken == ["hungry", "alarm"]  # an ordinary beat wakes nobody
 
 
 def test_this_process_was_taken_for_dead_after_it(exchange, redis):
