@@ -163,3 +163,10 @@ def _check(cls: type[IterableJobBase[Any]]) -> None:
         raise ConfigurationError(f"{name}.build_enumerator must take `cursor`: where to go on from, or None")
     if inspect.isasyncgenfunction(cls.each_iteration) or inspect.isgeneratorfunction(cls.each_iteration):
         raise ConfigurationError(f"{name}.each_iteration does one item; it must not contain `yield`")
+    awaits = inspect.iscoroutinefunction(cls.each_iteration)
+    for hook in ("on_start", "on_resume", "on_stop", "on_cancel", "on_complete"):
+        method = getattr(cls, hook)
+        if inspect.iscoroutinefunction(method) and not awaits:
+            raise ConfigurationError(f"{name}.{hook} is `async def`, so each_iteration must be so too")
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            raise ConfigurationError(f"{name}.{hook} must not contain `yield`: nothing of it would run")

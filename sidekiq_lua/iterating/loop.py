@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..clock import monotonic
-from .run import PATIENCE_S, Aborted, Run, checked
+from .run import PATIENCE_S, Aborted, Run, answered, checked
 
 if TYPE_CHECKING:
     from ..iterable import IterableJobBase
@@ -24,10 +24,7 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
         job._skipped()
         return
     pairs = checked(job, pairs)
-    if run.executions == 1:
-        job.on_start()
-    else:
-        job.on_resume()
+    _call(job, "on_start" if run.executions == 1 else "on_resume")
     try:
         done = _iterate(job, run, pairs, args)
     except Aborted:
@@ -35,10 +32,10 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
     finally:
         if isinstance(pairs, Generator):
             pairs.close()
-    job.on_stop()
+    _call(job, "on_stop")
     if not done:
         job._cut_short(run)
-    job.on_complete()
+    _call(job, "on_complete")
     job._completed(run)
 
 
@@ -53,7 +50,7 @@ def _iterate(job: IterableJobBase[Any], run: Run, pairs: Iterator[Any], args: tu
                 break
             began = monotonic()
             with job.around_iteration():
-                job.each_iteration(run.item, *args)
+                _call(job, "each_iteration", run.item, *args)
             run.progressed = True
             job._judge(monotonic() - began)
         else:
@@ -64,9 +61,13 @@ def _iterate(job: IterableJobBase[Any], run: Run, pairs: Iterator[Any], args: tu
 
 
 def _cancelled(job: IterableJobBase[Any]) -> bool:
-    job.on_cancel()
+    _call(job, "on_cancel")
     job.logger.info("Job cancelled")
     return True
+
+
+def _call(job: IterableJobBase[Any], method: str, *args: Any) -> None:
+    answered(job, method, getattr(job, method)(*args))
 
 
 def _save(run: Run) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..clock import monotonic
-from .run import PATIENCE_S, Aborted, Run, checked
+from .run import PATIENCE_S, Aborted, Run, answered, checked
 
 if TYPE_CHECKING:
     from ..iterable import IterableJobBase
@@ -56,10 +56,10 @@ async def _iterate(
             wrap = job.around_iteration()
             if isinstance(wrap, AbstractAsyncContextManager):
                 async with wrap:
-                    await job.each_iteration(run.item, *args)
+                    answered(job, "each_iteration", await job.each_iteration(run.item, *args))
             else:
                 with wrap:
-                    await job.each_iteration(run.item, *args)
+                    answered(job, "each_iteration", await job.each_iteration(run.item, *args))
             run.progressed = True
             job._judge(monotonic() - began)
             await asyncio.sleep(0)  # an item that waits for nothing would keep the other jobs waiting

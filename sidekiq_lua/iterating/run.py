@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from datetime import timedelta
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import monotonic
@@ -166,3 +167,13 @@ def checked(job: IterableJobBase[Any], pairs: Any) -> Iterator[Any]:
             f"not {type(pairs).__name__}{hint}"
         )
     return iter(pairs)
+
+
+def answered(job: IterableJobBase[Any], method: str, result: Any) -> None:
+    """Raises ConfigurationError for a coroutine that nobody awaits: it was called, and nothing of it ran."""
+    if type(result) is CoroutineType:
+        result.close()
+        raise ConfigurationError(
+            f"{type(job).__qualname__}.{method} answered a coroutine, so it did not run: each_iteration and "
+            "what decorates it must be `async def`, and await what they call"
+        )
