@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..payload import Payload
 from ..store import Running
+from ..store.calls import Call
 
 
 class Delivery:
@@ -12,9 +15,10 @@ class Delivery:
     `running` is where the job was fetched to; settling it looks only there, whatever epoch the process
     has come to since. `resent`: a settle call was sent once without an answer, so "gone" is no surprise.
     `payload`: what `raw` says, if somebody has looked already; `on_loop`: it needs no thread to begin.
+    `unsaved`: how far an iterable job came that failed, if that could not be saved yet.
     """
 
-    __slots__ = ("given_back", "on_loop", "payload", "queue", "raw", "resent", "running")
+    __slots__ = ("given_back", "on_loop", "payload", "queue", "raw", "resent", "running", "unsaved")
 
     def __init__(self, queue: str, raw: bytes, running: Running) -> None:
         self.queue = queue
@@ -24,3 +28,4 @@ class Delivery:
         self.given_back = False
         self.on_loop = False
         self.payload: Payload | None = None
+        self.unsaved: Call[Any] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidCursor, RedisUnavailable, UnserializableArguments
@@ -73,7 +74,7 @@ class Iterations:
         return isinstance(job, IterableJobBase) and job._run is not None and job._run.interrupted
 
     def failing(self, job: JobBase[Any] | None, delivery: Delivery) -> None:
-        """Save how far a job came that failed. Raises RedisError: then it repeats what it did since."""
+        """Save how far a job came that failed; if Redis is away, when it is settled. Raises RedisRefused."""
         run, keeper = _parts(job)
         if run is None or keeper is None or not run.begun or delivery.given_back:
             return
@@ -81,7 +82,10 @@ class Iterations:
             state = run.state()
         except InvalidCursor:
             return  # that is what it failed of
-        run.saved(self._app.transport().run(self._calls.save(keeper.held, state)))
+        delivery.unsaved = self._calls.save(keeper.held, state)
+        with suppress(RedisUnavailable):
+            self._app.transport().run(delivery.unsaved)
+            delivery.unsaved = None
 
     def finish(self, job: JobBase[Any], delivery: Delivery) -> None:
         """The job has ended: acknowledge it and forget its state, in one step."""

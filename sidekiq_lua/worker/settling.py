@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from ..errors import LostReply, RedisError, RedisUnavailable
+from ..errors import LostReply, RedisError, RedisRefused, RedisUnavailable
 from ..store import Transport
 from ..store.calls import Call
 from ..store.running import Settled
@@ -29,6 +29,7 @@ class Settling:
     def settle(self, delivery: Delivery, call: Call[Settled], after: After) -> None:
         """Retry, bury or drop a job, then call `after`. Raises RedisError; then it is owed."""
         try:
+            self._save(delivery)
             settled = self._transport.run(call)
         except RedisError as error:
             delivery.resent = delivery.resent or isinstance(error, LostReply)
@@ -43,6 +44,17 @@ class Settling:
         if not settled.added:
             self._log.warning("the dead set held the same text already: %r", delivery.raw)
         after(settled)
+
+    def _save(self, delivery: Delivery) -> None:
+        """Save how far it came, before others can go on with it. Raises RedisUnavailable."""
+        if delivery.unsaved is None:
+            return
+        try:
+            self._transport.run(delivery.unsaved)
+        except RedisRefused as error:
+            self.report(str(error))
+        else:
+            delivery.unsaved = None
 
     def settle_owed(self) -> None:
         """Settle what could not be settled before. Raises RedisUnavailable."""

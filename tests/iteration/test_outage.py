@@ -1,0 +1,57 @@
+"""An item fails while Redis is away, as one that enqueues something would: nothing before it is repeated."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from proxy import Fate, Proxy
+from waiting import hurry, wait_until
+
+
+@pytest.fixture
+def proxy(server):
+    with Proxy(server.port) as made:
+        yield made
+
+
+@pytest.fixture
+def trouble(proxy, redis):
+    """`begin()` and `end()` of each kind of it, by name."""
+
+    def refuse():
+        redis.config_set("min-replicas-to-write", 1)
+
+    def accept():
+        redis.config_set("min-replicas-to-write", 0)
+
+    yield {
+        "away": (lambda: proxy.on(b"", Fate.CUT_REQUEST, times=100_000), proxy.heal),
+        "refusing": (refuse, accept),
+    }
+    accept()
+
+
+@pytest.mark.parametrize("kind", ["away", "refusing"])
+def test_an_item_that_fails_in_an_outage(make_app, run, redis, seen, define, proxy, trouble, kind, log):
+    begin, end = trouble[kind]
+    begun = threading.Event()
+
+    def do(self, item):
+        seen.events.append(item)
+        if item == 3 and not begun.is_set():
+            begin()
+            begun.set()
+            raise ValueError(item)
+
+    app = make_app(redis=proxy.url, heartbeat_ttl=60)
+    define(app, do=do).perform_async()
+    run(app)
+    assert begun.wait(10)
+    wait_until(lambda: ": fail" in log.getvalue())
+    end()
+    wait_until(lambda: redis.zcard("retry"), timeout=30)
+    hurry(redis)
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert seen.items == [0, 1, 2, 3, 3, 4]
+    assert not list(redis.scan_iter("it-*"))
