@@ -89,7 +89,9 @@ class FailureHandler(ErrorReporter):
         The decision is taken on the job as it was fetched, so what middleware changed in it is not kept.
         """
         payload = self._app.codec.load(delivery.raw)
-        if not payload.get("jid"):
+        if delivery.jid is not None:
+            payload["jid"] = delivery.jid
+        elif not payload.get("jid"):
             # A sorted set holds equal texts once: equal jobs that fail in one millisecond would become one.
             payload["jid"] = new_jid()
         hooks = self._hooks(job_class, payload)

@@ -65,8 +65,8 @@ class Iterations:
         """Give an iterable job the keeper of its state."""
         if isinstance(job, IterableJobBase):
             jid = payload.get("jid")
-            # What came without an id gets one that it keeps once it is interrupted.
-            jid = jid if isinstance(jid, str) and jid else new_jid()
+            # What came without an id gets one that it keeps once it is interrupted, or is retried.
+            jid = delivery.jid = jid if isinstance(jid, str) and jid else new_jid()
             job._keeper = RunKeeper(self._app, self._exchange, _held(delivery, jid))
 
     def interrupted(self, job: JobBase[Any] | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from waiting import wait_until
+from waiting import hurry, wait_until
 
 from sidekiq_lua.errors import InvalidJob
 
@@ -74,6 +74,18 @@ def test_a_job_without_an_id_has_one_once_it_is_interrupted(app, run, redis, see
     # A blocking move that was on its way when quiet came may take it once, and gives it back.
     jid = json.loads(wait_until(lambda: redis.lindex("queue:default", 0)))["jid"]
     assert state(jid)["c"] == "2"
+
+
+@pytest.mark.parametrize("jid", [{}, {"jid": 7}], ids=["none", "number"])
+def test_a_job_without_an_id_has_one_once_it_fails(app, run, redis, seen, define, jid):
+    define(app, fails=[3])
+    redis.lpush("queue:default", json.dumps({"class": "CountJob", "args": [], **jid}))
+    run(app)
+    wait_until(lambda: redis.zcard("retry"))
+    hurry(redis)
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert seen.items == [0, 1, 2, 3, 3, 4]
+    assert not list(redis.scan_iter("it-*"))
 
 
 @pytest.mark.parametrize("jid", ["", None, 7])
