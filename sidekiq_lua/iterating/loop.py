@@ -32,6 +32,8 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
     finally:
         if isinstance(pairs, Generator):
             pairs.close()
+    if not done:
+        run.cursor_text()  # one that cannot be saved fails the job, as at any other save
     _call(job, "on_stop")
     if not done:
         job._cut_short(run)

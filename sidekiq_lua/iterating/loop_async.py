@@ -35,6 +35,8 @@ async def perform(job: IterableJobBase[Any], *args: Any) -> None:
         close = getattr(source, "aclose", None)
         if close:
             await close()
+    if not done:
+        run.cursor_text()  # one that cannot be saved fails the job, as at any other save
     await _awaited(job.on_stop())
     if not done:
         job._cut_short(run)

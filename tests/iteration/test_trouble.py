@@ -88,6 +88,25 @@ def test_a_job_without_an_id_has_one_once_it_fails(app, run, redis, seen, define
     assert not list(redis.scan_iter("it-*"))
 
 
+def test_a_cursor_that_cannot_be_saved_fails_the_job_when_it_is_interrupted(app, run, redis, seen, define):
+    def build_enumerator(self, *, cursor):
+        seen.events.append(("from", cursor))
+        return ((n, n if n < 2 else "x" * 70_000) for n in range(cursor or 0, 5))
+
+    job = define(app, build_enumerator=build_enumerator)
+    seen.gate(1)
+    job.perform_async()
+    runner = run(app)
+    seen.wait(1)
+    runner.quiet()
+    seen.open()
+    wait_until(lambda: redis.zcard("retry") or redis.zcard("dead"))
+    [raw] = redis.zrange("retry", 0, -1)
+    assert json.loads(raw)["error_class"] == "sidekiq_lua.errors.InvalidCursor"
+    assert "stop" not in seen.events
+    assert not redis.exists("dead")
+
+
 @pytest.mark.parametrize("jid", ["", None, 7])
 def test_what_is_no_id_is_not_cancelled(app, jid):
     with pytest.raises(InvalidJob, match="cancelled by its id"):
