@@ -61,4 +61,5 @@ def _key(record: Any, key: str) -> Any:
 
 
 def _cursor(key: Any) -> Any:
-    return key if type(key) in (int, str) else str(key)
+    # The text of bytes is not what they are: as a cursor they are refused.
+    return key if type(key) in (int, str, bytes, memoryview) else str(key)

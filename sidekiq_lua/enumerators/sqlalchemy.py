@@ -31,7 +31,8 @@ def sqlalchemy_enumerator(
 
     `session` is a Session or a Connection; `key` a column such as `User.id`, or several, unique together and
     never NULL. UUIDs, dates and Decimals become text in the cursor. A select of one entity or column gives
-    that, others give rows. The select's own order is not used. Raises ConfigurationError and InvalidCursor.
+    that, others give tuples. The select's own order is not used, and it has no limit or offset. Raises
+    ConfigurationError and InvalidCursor.
     """
     return pages.rows(_pages(session, select, _columns(key), cursor, batch_size), _cursor)
 
@@ -54,6 +55,10 @@ def _pages(
     session: Any, select: Select[Any], columns: list[Any], cursor: Any, batch_size: int
 ) -> Iterator[list[tuple[Any, Any]]]:
     size = whole(batch_size, "batch_size")
+    if any(getattr(select, f"_{name}_clause", None) is not None for name in ("limit", "offset", "fetch")):
+        raise ConfigurationError(
+            "the select has a limit or an offset, which would hold for each page: put it in a subquery"
+        )
     parts = len(select.column_descriptions)
     ordered = select.add_columns(*columns).order_by(None).order_by(*columns).limit(size)
 
@@ -91,5 +96,6 @@ def _thawed(column: Any, value: Any) -> Any:
 
 
 def _cursor(key: tuple[Any, ...]) -> Any:
-    values = [value if type(value) in (int, str, float, bool) else str(value) for value in key]
+    # The text of bytes is not what they are: as a cursor they are refused.
+    values = [value if type(value) in (int, str, float, bool, bytes) else str(value) for value in key]
     return values[0] if len(values) == 1 else values

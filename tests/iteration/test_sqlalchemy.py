@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 from iteration.test_enumerators import check_resumes
-from sqlalchemy import create_engine, select
+from sqlalchemy import LargeBinary, cast, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sidekiq_lua.enumerators import sqlalchemy_batches_enumerator, sqlalchemy_enumerator
@@ -111,3 +111,25 @@ def test_batches(session):
 def test_refuses(session, key, cursor, error, message):
     with pytest.raises(error, match=message):
         list(sqlalchemy_enumerator(session, select(Thing), key=key, cursor=cursor))
+
+
+@pytest.mark.parametrize("part", [select(Thing).limit(3), select(Thing).offset(3), select(Thing).fetch(3)])
+def test_a_part_of_a_select_is_refused(session, part):
+    """Each page replaced the limit, and left out as many rows as the offset says."""
+    with pytest.raises(ConfigurationError, match="has a limit or an offset"):
+        sqlalchemy_enumerator(session, part, key=Thing.id, cursor=None)
+
+
+def test_a_key_of_bytes_is_refused_before_the_first_item(session, app):
+    """Their text `b'...'` was the cursor, from which no run could go on."""
+
+    class ByteJob(app.IterableJob):
+        def build_enumerator(self, *, cursor):
+            key = cast(Thing.id, LargeBinary).label("key")
+            return sqlalchemy_enumerator(session, select(Thing.id), key=key, cursor=cursor)
+
+        def each_iteration(self, item):
+            raise AssertionError
+
+    with pytest.raises(InvalidCursor, match="a bytes; pass text"):
+        ByteJob.perform_inline()
