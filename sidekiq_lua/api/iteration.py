@@ -57,5 +57,5 @@ def _cursor(text: bytes) -> Any:
     """A cursor that is no JSON is shown as it is."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.decode("utf-8", "backslashreplace")

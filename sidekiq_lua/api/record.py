@@ -127,7 +127,7 @@ class JobRecord:
             return None
         try:
             lines = json.loads(zlib.decompress(base64.b64decode(packed)))
-        except (ValueError, zlib.error):
+        except (ValueError, RecursionError, zlib.error):
             return None
         return lines if isinstance(lines, list) else None
 

@@ -16,7 +16,7 @@ def display_class(item: Payload) -> str | None:
     shown = item.get("display_class")
     if isinstance(shown, str):
         return shown
-    if item.get("class") not in _WRAPPERS:
+    if not _wraps(item):
         return item["class"] if isinstance(item.get("class"), str) else None
     inner = _inner(item)
     if inner in (_OLD_MAILER, _MAILER):
@@ -26,7 +26,7 @@ def display_class(item: Payload) -> str | None:
 
 def display_args(item: Payload, args: list[Any]) -> list[Any]:
     """The arguments of that class."""
-    if item.get("class") in _WRAPPERS:
+    if _wraps(item):
         plain = [_plain(argument) for argument in _arguments(item)] if item.get("wrapped") else []
         match _inner(item):
             case "ActionMailer::DeliveryJob":
@@ -38,6 +38,11 @@ def display_args(item: Payload, args: list[Any]) -> list[Any]:
     if item.get("encrypt") and args:
         return [*args[:-1], "[encrypted data]"]
     return args
+
+
+def _wraps(item: Payload) -> bool:
+    name = item.get("class")
+    return isinstance(name, str) and name in _WRAPPERS
 
 
 def _inner(item: Payload) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 
-from sidekiq_lua import IterableJobQuery, JobRecord, Sidekiq
+from sidekiq_lua import IterableJobQuery, JobRecord, ProcessSet, Sidekiq, WorkSet
 
 NOW_S = 1_795_489_000
 AT = datetime(2026, 11, 24, 2, 56, 40, tzinfo=UTC)
@@ -74,6 +74,26 @@ def test_odd_fields_are_no_error(app: Sidekiq, odd: Any) -> None:
     job = record(app, **dict.fromkeys(names, odd), args=odd)
     for name in (*names, "args", "display_args", "latency", "retried_at", "error_message", "bid"):
         getattr(job, name)
+
+
+@pytest.mark.parametrize("odd", [None, True, 1, [1], {"a": 1}])
+def test_a_class_that_is_no_name_is_no_error(app: Sidekiq, odd: Any) -> None:
+    """Such a payload is in the dead set, and `sidekiq-lua jobs` could list nothing of it."""
+    job = record(app, **{"class": odd})
+    assert (job.klass, job.display_class, job.display_args) == (None, None, [1])
+
+
+def test_what_is_nested_too_deep_is_no_error(app: Sidekiq, redis: Any) -> None:
+    deep = "[" * 30_000 + "]" * 30_000
+    packed = base64.b64encode(zlib.compress(deep.encode())).decode()
+    redis.hset("it-a", mapping={"ex": 1, "c": deep, "rt": 1})
+    redis.sadd("processes", "p")
+    redis.hset("p", mapping={"info": deep, "busy": 1, "beat": 1, "quiet": "false"})
+    redis.hset("p:work", "t", deep)
+    assert record(app, error_backtrace=packed).error_backtrace is None
+    assert IterableJobQuery("a", app)["a"].cursor == deep
+    assert ProcessSet(app, clean=False)["p"].tag == ""
+    assert list(WorkSet(app)) == []
 
 
 _WRAPPED = {"class": "Sidekiq::ActiveJob::Wrapper", "wrapped": "Charge"}
