@@ -114,8 +114,8 @@ class IterableJobBase(JobBase[P]):
             self._run.asked_s = seconds
 
     def abort(self) -> NoReturn:
-        """End the loop now, as if everything were done."""
-        raise Aborted
+        """End the loop now, as if everything were done; in or around an item, `on_start` or `on_resume`."""
+        raise Aborted("abort() ends the loop, and there is none here")
 
     # -- the run ------------------------------------------------------------------------------
 

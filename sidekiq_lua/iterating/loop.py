@@ -24,8 +24,8 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
         job._skipped()
         return
     pairs = checked(job, pairs)
-    _call(job, "on_start" if run.executions == 1 else "on_resume")
     try:
+        _call(job, "on_start" if run.executions == 1 else "on_resume")
         done = _iterate(job, run, pairs, args)
     except Aborted:
         done = True

@@ -26,8 +26,8 @@ async def perform(job: IterableJobBase[Any], *args: Any) -> None:
         job._skipped()
         return
     source = aiter(pairs) if isinstance(pairs, AsyncIterable) else _lifted(checked(job, pairs))
-    await _awaited(job.on_start() if run.executions == 1 else job.on_resume())
     try:
+        await _awaited(job.on_start() if run.executions == 1 else job.on_resume())
         done = await _iterate(job, run, source, args)
     except Aborted:
         done = True

@@ -24,8 +24,8 @@ PATIENCE_S = 1.0
 """How long a run waits before it tries again to reach Redis."""
 
 
-class Aborted(Exception):
-    """Raised by `abort`, to leave the loop."""
+class Aborted(BaseException):
+    """Raised by `abort`, to leave the loop. Not an Exception: an item that catches these would go on."""
 
 
 class Keeper(Protocol):

@@ -102,6 +102,28 @@ def test_abort_is_the_end(app, run, redis, seen, define):
     assert seen.events[-4:] == [0, 1, "stop", "complete"]
 
 
+def test_abort_is_the_end_also_where_errors_are_caught(app, run, redis, seen, define):
+    def do(self, item):
+        seen.events.append(item)
+        try:
+            self.abort()
+        except Exception:
+            seen.events.append("caught")
+
+    define(app, do=do).perform_async()
+    run(app)
+    wait_until(lambda: redis.get("stat:processed") == b"1")
+    assert seen.events[-3:] == [0, "stop", "complete"]
+
+
+def test_abort_before_the_first_item(app, run, redis, seen, define):
+    define(app, on_start=lambda self: self.abort()).perform_async()
+    run(app)
+    wait_until(lambda: redis.get("stat:processed") == b"1")
+    assert seen.events == [("from", None), "stop", "complete"]
+    assert not redis.exists("retry")
+
+
 def test_what_a_job_sees_of_itself(app, run, redis, define):
     found = []
 
