@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager, contextmanager
 
-from waiting import wait_until
+from waiting import hurry, wait_until
 
 
 def test_cancelled_before_it_starts(app, run, redis, seen, define, state):
@@ -122,6 +122,20 @@ def test_abort_before_the_first_item(app, run, redis, seen, define):
     wait_until(lambda: redis.get("stat:processed") == b"1")
     assert seen.events == [("from", None), "stop", "complete"]
     assert not redis.exists("retry")
+
+
+def test_a_job_that_fails_after_its_last_item_repeats_that(app, run, redis, seen, define):
+    def on_complete(self):
+        seen.events.append("complete")
+        if seen.events.count("complete") == 1:
+            raise ValueError
+
+    define(app, 3, on_complete=on_complete).perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("retry"))
+    hurry(redis)
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert seen.items == [0, 1, 2, 2]
 
 
 def test_what_a_job_sees_of_itself(app, run, redis, define):
