@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +34,13 @@ class Filter:
             if len(parts) > 1
             else None
         )
-        needles = [max(parts, key=len).encode(), *map(in_json, filter(None, (self._class, self._tag)))]
+        needles = [max(parts, key=len).encode(), *map(in_any_json, filter(None, (self._class, self._tag)))]
         self.needle = max(needles, key=len)
         """What Redis looks for: a text that the jobs surely contain."""
         self._needles = [needle for needle in needles if needle]
 
     def __bool__(self) -> bool:
-        return bool(self._needles)
+        return bool(self._needles or self._class or self._tag)
 
     def __call__(self, record: JobRecord) -> bool:
         if not all(needle in record.value for needle in self._needles):
@@ -62,9 +61,9 @@ def class_name(job_class: type[JobBase[Any]] | str) -> str:
     return job_class
 
 
-def in_json(text: str) -> bytes:
-    """A text as it stands between the quotes of JSON."""
-    return json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass")
+def in_any_json(text: str) -> bytes:
+    """The longest part of a text that every program writes alike in JSON: some escape é, `/` or `<`."""
+    return max(re.split(r"[^A-Za-z0-9 _:.,;@#*()\[\]{}|~=%$!?-]+", str(text)), key=len).encode()
 
 
 def _checked(name: str, value: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..job import JobBase
 from ..store.queues import QueueSize
-from .filters import Filter, in_json
+from .filters import Filter, in_any_json
 from .pages import queue_sizes
 from .record import JobRecord, latency
 from .walk import waiting
@@ -127,7 +127,7 @@ class Queue:
 
     def find_job(self, jid: str) -> QueuedJob | None:
         """The job of this jid, or None. Redis looks through the queue, in bounded calls."""
-        for raw in waiting(self._app, self.name, in_json(jid)):
+        for raw in waiting(self._app, self.name, in_any_json(jid)):
             record = QueuedJob(self._app, raw, self.name)
             if record.jid == jid:
                 return record

@@ -14,7 +14,7 @@ from ..timing import When, absolute
 from .bulk import Progress, Report, act_on_all, size_of
 from .death import burial, tell_death_handlers
 from .entry import SortedEntry
-from .filters import Filter, in_json
+from .filters import Filter, in_any_json
 from .returning import returning
 from .walk import pages
 
@@ -72,7 +72,7 @@ class JobSet:
 
     def find_job(self, jid: str) -> SortedEntry | None:
         """The entry of this jid, or None. Redis looks through the set, in bounded calls."""
-        for page in pages(self._app, self.name, upward=False, needle=in_json(jid)):
+        for page in pages(self._app, self.name, upward=False, needle=in_any_json(jid)):
             for entry in page.entries:
                 record = SortedEntry(self._app, self.name, entry)
                 if record.jid == jid:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import ujson
 from freezegun import freeze_time
 
-from sidekiq_lua import DeadSet, RetrySet, ScheduledSet, Sidekiq, SortedEntry
+from sidekiq_lua import DeadSet, Queue, RetrySet, ScheduledSet, Sidekiq, SortedEntry
 from sidekiq_lua.errors import InvalidJob, JobKilled, UnparsablePayload
 
 SETS = {"schedule": ScheduledSet, "retry": RetrySet, "dead": DeadSet}
@@ -46,6 +47,21 @@ def test_finding(filled: Any) -> None:
     assert [entry.args[0] for entry in filled.scan('"args":[4]')] == [4]
     assert [entry.args[0] for entry in filled.scan("[5]*retry_count")] == [5]
     assert [entry.args[0] for entry in filled.select(job_class="A", text="[2]")] == [2]
+
+
+@pytest.mark.parametrize("dumps", [json.dumps, ujson.dumps])
+def test_finding_what_foreign_programs_wrote(app: Sidekiq, redis: Any, dumps: Any) -> None:
+    """They may write é as \\u00e9, and / as \\/."""
+    job = {"class": "Café", "args": [], "jid": "a/b", "tags": ["team/mail", "é"]}
+    redis.zadd("retry", {dumps(job): 1, dumps({**job, "class": "Caf", "jid": "ab", "tags": []}): 1})
+    redis.lpush("queue:default", dumps(job))
+    retries = RetrySet(app)
+    for wanted in ({"job_class": "Café"}, {"tag": "team/mail"}, {"tag": "é"}):
+        assert [entry.jid for entry in retries.select(**wanted)] == ["a/b"]
+    found = retries.find_job("a/b"), Queue("default", app).find_job("a/b")
+    assert all(one and one.klass == "Café" for one in found)
+    assert retries.delete_all(tag="é").done == 1
+    assert retries.size == 1
 
 
 def test_fetching_by_time(app: Sidekiq, redis: Any, raw: Any) -> None:
