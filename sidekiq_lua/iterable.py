@@ -110,6 +110,8 @@ class IterableJobBase(JobBase[P]):
     def interrupt(self, wait: float | timedelta = 0) -> None:
         """Make room after this item; the job goes on after `wait` seconds. Inline it does nothing."""
         seconds = seconds_of(wait, "wait", lambda: 0)
+        if seconds == float("inf"):
+            raise ConfigurationError("wait is for ever, so the job would never go on: cancel() or abort() it")
         if self._run is not None:
             self._run.asked_s = seconds
 

@@ -210,6 +210,20 @@ def test_limits_are_seconds(app, wrong):
         LimitJob.perform_inline()
 
 
+def test_nobody_waits_for_ever(app):
+    """The job was in the schedule for good."""
+
+    class WaitJob(app.IterableJob):
+        def build_enumerator(self, *, cursor):
+            return pairs(self, cursor=cursor)
+
+        def each_iteration(self, item):
+            self.interrupt(float("inf"))
+
+    with pytest.raises(ConfigurationError, match="wait is for ever"):
+        WaitJob.perform_inline()
+
+
 def test_a_generator_is_closed_when_an_item_fails(app):
     closed = []
 
