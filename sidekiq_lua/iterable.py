@@ -132,7 +132,8 @@ class IterableJobBase(JobBase[P]):
         self._run = Run(self._app, self._keeper, limit, flush)
         return self._run
 
-    def _skipped(self) -> None:
+    def _skipped(self, run: Run) -> None:
+        run.completed = True
         self.logger.info("build_enumerator answered None, there is nothing to do")
 
     def _cut_short(self, run: Run) -> NoReturn:
@@ -141,6 +142,7 @@ class IterableJobBase(JobBase[P]):
         raise Interrupted
 
     def _completed(self, run: Run) -> None:
+        run.completed = True
         self.logger.debug("Completed iteration. executions=%d runtime=%.3f", run.executions, run.runtime_s())
 
     def _judge(self, elapsed_s: float) -> None:

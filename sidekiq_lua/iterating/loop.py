@@ -21,7 +21,7 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
         run.take(_patiently(run.keeper.load))
     pairs = job.build_enumerator(*args, cursor=run.cursor)
     if pairs is None:
-        job._skipped()
+        job._skipped(run)
         return
     pairs = checked(job, pairs)
     try:
@@ -29,6 +29,9 @@ def perform(job: IterableJobBase[Any], *args: Any) -> None:
         done = _iterate(job, run, pairs, args)
     except Aborted:
         done = True
+    except Exception:
+        run.keep()
+        raise
     finally:
         if isinstance(pairs, Generator):
             pairs.close()

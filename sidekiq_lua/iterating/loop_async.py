@@ -23,7 +23,7 @@ async def perform(job: IterableJobBase[Any], *args: Any) -> None:
         run.take(await _patiently(run.keeper.load))
     pairs = await _awaited(job.build_enumerator(*args, cursor=run.cursor))
     if pairs is None:
-        job._skipped()
+        job._skipped(run)
         return
     source = aiter(pairs) if isinstance(pairs, AsyncIterable) else _lifted(checked(job, pairs))
     try:
@@ -31,6 +31,9 @@ async def perform(job: IterableJobBase[Any], *args: Any) -> None:
         done = await _iterate(job, run, source, args)
     except Aborted:
         done = True
+    except Exception:
+        await asyncio.to_thread(run.keep)
+        raise
     finally:
         close = getattr(source, "aclose", None)
         if close:

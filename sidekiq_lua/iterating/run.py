@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import monotonic
-from ..errors import ConfigurationError, InvalidCursor, UnserializableArguments
+from ..errors import ConfigurationError, InvalidCursor, RedisError, UnserializableArguments
 from ..payload import is_number, shorten
 from ..store.iterations import Saved, State
 from ..strict import unsafe
@@ -62,6 +63,10 @@ class Run:
         self.lost = False
         """The job is no longer this process's: it was taken for dead."""
         self.interrupted = False
+        self.completed = False
+        """Its loop and its hooks came to their end: the job is done, and its state is no longer needed."""
+        self.kept = False
+        """The state of a run that failed is saved."""
         self.asked_s: float | None = None
         """The job itself asked to be interrupted, for at least so many seconds."""
 
@@ -100,6 +105,12 @@ class Run:
         self.lost = self.lost or not saved.held
         if saved.cancelled and self.cancelled_at is None:
             self.cancelled_at = int(self._app.clock.now())
+
+    def keep(self) -> None:
+        """Save how far a run came that fails, if Redis is there, before middleware sees its error."""
+        if self.keeper is not None and self.begun:
+            with suppress(InvalidCursor, RedisError):
+                self.kept = self.keeper.save(self.state()) is not None
 
     @property
     def must_stop(self) -> bool:

@@ -76,7 +76,7 @@ class Iterations:
     def failing(self, job: JobBase[Any] | None, delivery: Delivery) -> None:
         """Save how far a job came that failed; if Redis is away, when it is settled. Raises RedisRefused."""
         run, keeper = _parts(job)
-        if run is None or keeper is None or not run.begun or delivery.given_back:
+        if run is None or keeper is None or not run.begun or run.kept or delivery.given_back:
             return
         try:
             state = run.state()
@@ -88,9 +88,15 @@ class Iterations:
             delivery.unsaved = None
 
     def finish(self, job: JobBase[Any], delivery: Delivery) -> None:
-        """The job has ended: acknowledge it and forget its state, in one step."""
-        _, keeper = _parts(job)
+        """The job has ended: acknowledge it and forget its state, in one step.
+
+        What middleware kept from its end, or from beginning, may be in a queue again by now: its state stays.
+        """
+        run, keeper = _parts(job)
         assert keeper is not None
+        if run is None or not run.completed:
+            self._exchange.done(delivery)
+            return
         call = self._calls.finish(keeper.held, self._app.clock.day())
         self._exchange.settle(delivery, call, lambda settled: None)
 
