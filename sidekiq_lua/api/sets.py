@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError, RedisError, UnparsablePayload
 from ..job import JobBase
-from ..payload import validate
+from ..payload import Payload, new_jid, validate
 from ..store.bulk import Return, States
 from ..store.entries import Entry, SetName
 from ..timing import When, absolute
@@ -102,12 +102,13 @@ class JobSet:
     def schedule(self, when: When, job: Mapping[str, Any]) -> None:
         """Add a job that is due then. Raises InvalidJob for what is no job or no time.
 
-        It goes in as it is, without client middleware: to enqueue one, use a Client.
+        It goes in as it is, without client middleware, but for a jid if it has none: to enqueue one, use a
+        Client.
         """
         validate(job)
         due = absolute(when, self._app.clock.now())
         self._app.transport().run(
-            self._app.store.entries.add(self.name, due, self._app.codec.dump_new({**job}))
+            self._app.store.entries.add(self.name, due, self._app.codec.dump_new(_apart(job)))
         )
 
     def clear(self) -> int:
@@ -258,7 +259,7 @@ class DeadSet(JobSet):
         """
         if isinstance(job, Mapping):
             validate(job)
-            raw = self._app.codec.dump_new({**job})
+            raw = self._app.codec.dump_new(_apart(job))
         else:
             raw = job.encode() if isinstance(job, str) else job
         self._app.transport().run(self._app.store.entries.add(self.name, self._app.clock.now(), raw))
@@ -266,3 +267,8 @@ class DeadSet(JobSet):
             self.trim()
         if notify_failure:
             tell_death_handlers(self._app, raw, ex)
+
+
+def _apart(job: Mapping[str, Any]) -> Payload:
+    """With an id, for a set holds equal texts once: equal jobs would become one."""
+    return {**job, "jid": job.get("jid") or new_jid()}

@@ -166,8 +166,8 @@ def test_editing_and_moving(filled: Any, redis: Any, name: str) -> None:
 
 def test_adding_and_clearing(filled: Any, redis: Any, name: str) -> None:
     with freeze_time(NOW):
-        filled.schedule(60, {"class": "B", "args": ["é"]})
-    assert redis.zscore(name, '{"class":"B","args":["é"]}'.encode()) == NOW_S + 60
+        filled.schedule(60, {"class": "B", "args": ["é"], "jid": "b"})
+    assert redis.zscore(name, '{"class":"B","args":["é"],"jid":"b"}'.encode()) == NOW_S + 60
     with pytest.raises(InvalidJob):
         filled.schedule(60, {"class": "B"})
     assert (filled.clear(), len(filled)) == (7, 0)
@@ -188,3 +188,16 @@ def test_the_dead_set(app: Sidekiq, redis: Any, raw: Any) -> None:
     redis.zadd("dead", {raw(n): 5.0 for n in range(10, 2600)})
     dead.kill(raw(4))
     assert len(dead) == 3
+
+
+def test_equal_jobs_that_are_added_stay_two(app: Sidekiq) -> None:
+    """A set holds equal texts once, and the second one was gone."""
+    job, at = {"class": "B", "args": [1]}, 1_900_000_000
+    for _ in range(2):
+        ScheduledSet(app).schedule(at, job)
+        with freeze_time(NOW):
+            DeadSet(app).kill(job, trim=False)
+    assert len(ScheduledSet(app)) == len(DeadSet(app)) == 2
+    assert all(entry.jid for entry in ScheduledSet(app))
+    ScheduledSet(app).schedule(at, {**job, "jid": "mine"})
+    assert ScheduledSet(app).find_job("mine")
