@@ -6,6 +6,7 @@ import atexit
 import os
 import threading
 import weakref
+from concurrent.futures import thread as executors
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,13 @@ class Embedded:
         if self.runner is not None:
             self.stop()
 
+    def _before_executors_end(self) -> None:
+        """An error of this one must not keep Python from ending its threads."""
+        try:
+            self._at_exit()
+        except Exception:
+            self._app.logger.exception("the embedded worker did not stop as it should")
+
     # -- forks --------------------------------------------------------------------------
 
     def _has_forked(self) -> None:
@@ -145,6 +153,23 @@ def _after_fork_in_child() -> None:
     for embedded in list(_ALL):
         embedded._was_forked()
 
+
+def _main_thread_ends() -> None:
+    """Python ends its executors before it calls what `atexit` has, and waits for their threads as long as
+    they run: what jobs do by `asyncio.to_thread` failed then, and new jobs were fetched to fail as well.
+
+    Where an ordinary thread of the application goes on, so does its worker, until that one ends too.
+    """
+    pools = getattr(executors, "_threads_queues", ())
+    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
+    if all(thread.daemon or thread in pools for thread in others):
+        for embedded in list(_ALL):
+            embedded._before_executors_end()
+
+
+# The last one that was registered is called first, and that of the executors was when they were imported.
+_register = getattr(threading, "_register_atexit", atexit.register)
+_register(_main_thread_ends)
 
 # Windows has no fork.
 if hasattr(os, "register_at_fork"):

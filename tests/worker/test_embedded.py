@@ -283,6 +283,58 @@ def test_a_process_that_ends_without_a_stop_leaves_no_job_behind(url: str, redis
     assert not list(redis.scan_iter("lua:fallen:*"))
 
 
+EXECUTORS = """
+import asyncio, threading, time
+from sidekiq_lua import Sidekiq
+
+app = Sidekiq(redis={url!r}, timeout=5, poll_interval_average=0.1)
+go = threading.Event()
+
+class PooledJob(app.Job):
+    sidekiq_options = {{"retry": False}}
+
+    async def perform(self, n):
+        app.transport().command("RPUSH", "inside", str(n))
+        await asyncio.to_thread(go.wait, 0.3)
+        await asyncio.to_thread(go.wait, 0.3)
+        app.transport().command("RPUSH", "done", str(n))
+
+app.configure_embed().run()
+for n in range(5):
+    PooledJob.perform_async(n)
+while app.transport().command("LLEN", "inside") < 2:
+    time.sleep(0.01)
+if {served}:
+    def serve():
+        time.sleep(0.5)
+        app.transport().command("SET", "busy", str(len(app.transport().command("SMEMBERS", "processes"))))
+    threading.Thread(target=serve).start()
+"""
+
+
+def test_what_jobs_do_in_executors_is_finished_when_a_process_ends_without_a_stop(
+    url: str, redis: Any
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTORS.format(url=url, served=False)],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert redis.get("stat:failed") is None
+    assert redis.llen("done") + redis.llen("queue:default") == 5
+    assert redis.llen("done") >= 2
+
+
+def test_the_worker_goes_on_as_long_as_a_thread_of_its_process(url: str, redis: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTORS.format(url=url, served=True)],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert redis.get("busy") == b"1"
+    assert redis.smembers("processes") == set()
+
+
 def test_nothing_is_left_to_do_at_exit_after_a_stop(embed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(atexit, "register", lambda function: calls.append(("on", function)))
