@@ -205,7 +205,7 @@ class Chain:
             if is_async and blocks:
                 inner = partial(_run_blocking, inner)
             elif not is_async and not blocks:
-                inner = partial(_wait_for, inner)
+                inner = partial(wait_for, inner)
             inner = partial(make().call, job, payload, queue, inner)
             blocks = not is_async
         result = await (_run_blocking(inner) if blocks else inner())
@@ -354,7 +354,7 @@ _IDLE_LIMIT = 100
 
 
 async def _run_blocking(function: Callable[[], Any]) -> Any:
-    """Run sync code that may call `_wait_for`, and await for it what it waits for.
+    """Run sync code that may call `wait_for`, and await for it what it waits for.
 
     Errors and cancellation of an awaitable are raised where the code waits for it.
     """
@@ -384,7 +384,7 @@ async def _run_blocking(function: Callable[[], Any]) -> Any:
     return result
 
 
-def _wait_for(start: Callable[[], Awaitable[Any]]) -> Any:
+def wait_for(start: Callable[[], Awaitable[Any]]) -> Any:
     here = getcurrent()
     if not isinstance(here, _Blocking) or here.parent is None:
         raise ConfigurationError(

@@ -1,24 +1,29 @@
 """Jobs and Django's transactions; the extra `django`.
 
 `client_class = AfterCommitClient` makes every push of an instance, or of one job class, wait for the commit.
-`DjangoDatabase` lets an Outbox write in Django's transactions, `persist_locale` carries the language along.
+`DjangoDatabase` lets an Outbox write in Django's transactions, `persist_locale` carries the language along,
+`close_connections` lets each job begin with connections that work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from ..app import App
 from ..config import Config
 from ..current import persist_locale as _persist_locale
 from ..instance import sidekiq
+from ..middleware import wait_for
 from .databases import Database, checked_name, ddl, spelled
 from .held import Failures, Held, HoldingClient, missing, release
 
 try:
+    from asgiref.sync import sync_to_async
     from django.conf import settings as django_settings
-    from django.db import DEFAULT_DB_ALIAS, connections, migrations, transaction
+    from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, migrations, transaction
     from django.utils import translation
 except ImportError as error:
     raise missing("Django", "django") from error
@@ -27,10 +32,45 @@ except ImportError as error:
 def configure(app: App | None = None) -> None:
     """Take the mapping SIDEKIQ_LUA of Django's settings; its keys are those of docs/configuration.md.
 
-    Without `app` the default instance. Raises ConfigurationError.
+    Workers `close_connections` then. Without `app` the default instance. Raises ConfigurationError.
     """
     given = getattr(django_settings, "SIDEKIQ_LUA", {})
-    (app or sidekiq).preset(given, "SIDEKIQ_LUA in Django's settings")
+    app = app or sidekiq
+    app.preset(given, "SIDEKIQ_LUA in Django's settings")
+    app.configure_server(close_connections)
+
+
+def close_connections(config: Config) -> None:
+    """Do around each job what Django does around each request, for configure_server: close connections that
+    failed or are older than CONN_MAX_AGE. Without it a thread whose connection the database has ended, as at
+    its restart, fails every job from then on.
+    """
+    config.server_middleware.prepend(CloseConnections)
+
+
+class CloseConnections:
+    """Server middleware: see `close_connections`. A job that runs within another leaves them alone."""
+
+    def call(self, job: Any, payload: dict[str, Any], queue: str, next: Callable[[], Any]) -> Any:
+        if _within.get():
+            return next()
+        close: Callable[[], Any] = close_old_connections
+        if job.is_async:
+            # Django's ORM runs in another thread then, the one that sync_to_async finds.
+            close = partial(wait_for, sync_to_async(close_old_connections))
+        close()
+        _within.set(True)
+        try:
+            return next()
+        finally:
+            _within.set(False)
+            try:
+                close()
+            except Exception:  # the job has run, and must not be tried again for this
+                job.logger.exception("a connection to the database could not be closed")
+
+
+_within: ContextVar[bool] = ContextVar("within_a_job", default=False)
 
 
 class AfterCommitClient(HoldingClient):

@@ -11,13 +11,21 @@ from typing import Any
 
 import contrib.django_project  # noqa: F401 -- settings come first
 import pytest
-from django.db import connections, transaction
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 from django.test import TestCase
 from django.utils import translation
+from waiting import wait_until
 
 from sidekiq_lua import Client, Sidekiq
-from sidekiq_lua.contrib.django import AfterCommitClient, DjangoDatabase, configure, persist_locale
+from sidekiq_lua.contrib.django import (
+    AfterCommitClient,
+    DjangoDatabase,
+    close_connections,
+    configure,
+    persist_locale,
+)
 from sidekiq_lua.contrib.outbox import Outbox, OutboxClient
 from sidekiq_lua.errors import ConfigurationError, InvalidJob, NotPushedAfterCommit, RedisUnavailable
 from sidekiq_lua.testing import Testing
@@ -33,8 +41,8 @@ class Undo(Exception):
 @pytest.fixture(autouse=True)
 def _databases() -> Iterator[None]:
     yield
-    for connection in connections.all():
-        connection.close()
+    for each in connections.all():
+        each.close()
 
 
 @pytest.fixture
@@ -258,6 +266,76 @@ def test_settings_come_from_django(make_app: Any) -> None:
     configure(app)
 
     assert (app.config.concurrency, app.config.queues) == (7, ["critical", "default"])
+
+
+def use_up() -> None:
+    """Use the connection of this thread, and leave it as a server does that was restarted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    connection.connection.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_each_job_begins_with_a_connection_that_works(make_app: Any, reports: list[Any], kind: str) -> None:
+    app = make_app()
+    configure(app)
+    app.configure_server(lambda config: config.update({"concurrency": 1, "queues": ["default"]}))
+    ran = []
+    if kind == "sync":
+
+        class Use(app.Job):
+            def perform(self, n: int) -> None:
+                use_up()
+                ran.append(n)
+    else:
+
+        class Use(app.Job):  # type: ignore[no-redef]
+            async def perform(self, n: int) -> None:
+                await sync_to_async(use_up)()
+                ran.append(n)
+
+    Use.perform_bulk([[n] for n in range(3)])
+    runner = app.run()
+    try:
+        wait_until(lambda: len(ran) + len(reports) == 3)
+    finally:
+        runner.stop()
+    assert ran == [0, 1, 2]
+
+
+def test_a_job_within_a_job_leaves_its_connection_alone(make_app: Any) -> None:
+    app = make_app()
+    close_connections(app.config)
+    found = []
+
+    class Inner(app.Job):
+        def perform(self) -> None:
+            found.append(connection.connection)
+
+    class Outer(app.Job):
+        def perform(self) -> None:
+            connection.ensure_connection()
+            Inner.perform_inline()
+            found.append(connection.connection)
+
+    Outer.perform_inline()
+    assert found[0] is found[1] is not None
+    assert connection.connection is None
+
+
+def test_a_job_that_has_run_does_not_fail_for_its_connection(make_app: Any, log: io.StringIO) -> None:
+    app = make_app()
+    close_connections(app.config)
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        class Break(app.Job):
+            def perform(self) -> None:
+                connection.ensure_connection()
+                patch.setattr(connection, "close", lambda: 1 / 0)
+
+        assert Break.perform_inline()
+    assert "could not be closed" in log.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
