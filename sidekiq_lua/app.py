@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import new_class
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from .async_client import BaseAsyncClient
 from .bundled.choose import choose_server
@@ -61,7 +62,8 @@ class App(Reporting):
         self._outboxes: dict[str | None, Outbox] = {}
         self._parts: tuple[Codec, Stamp, Store] | None = None
         self._client: BaseClient | None = None
-        self._clients: dict[Any, BaseClient] = {}
+        # Weak, as `set(client_class=partial(…))` is another one each time.
+        self._clients: WeakKeyDictionary[Any, BaseClient] = WeakKeyDictionary()
         self.enqueuer = Enqueuer(self)
         self.health_routes: dict[str, Callable[[], tuple[int, str, bytes]]] = {}
         """Paths that a worker's health endpoint answers (setting `health`): status, content type and body."""
@@ -351,7 +353,7 @@ class Shard(App):
         self.enqueuer = Enqueuer(self)
         self._parts = None
         self._client = None
-        self._clients = {}
+        self._clients = WeakKeyDictionary()
         self._bases = {}
 
     def __getattr__(self, name: str) -> Any:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -337,6 +340,26 @@ status = os.waitpid(child, 0)[1]
 on.set()
 sys.exit(status)
 """
+
+
+def test_a_client_made_for_one_push_is_not_kept(app: Sidekiq) -> None:
+    clients: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class SomeJob(app.Job):
+        def perform(self, n: int) -> None: ...
+
+    def make(app: Sidekiq, name: str) -> Client:
+        client = Client(app)
+        clients.add(client)
+        return client
+
+    for n in range(3):
+        assert SomeJob.set(client_class=partial(make, name=str(n))).perform_async(n)
+    kept = SomeJob.set(client_class=partial(make, name="kept"))
+    kept.perform_async(3)
+    kept.perform_async(4)
+    gc.collect()
+    assert len(clients) == 1
 
 
 def test_a_fork_while_another_thread_runs_the_blocks(redis: Any, url: str) -> None:
