@@ -12,6 +12,7 @@ from .iterating import loop, loop_async
 from .iterating.run import Aborted, Keeper, Run, seconds_of
 from .job import JobBase, P
 from .payload import shorten
+from .signatures import signature
 
 if TYPE_CHECKING:
     from .app import App
@@ -162,7 +163,7 @@ def _check(cls: type[IterableJobBase[Any]]) -> None:
     for method in ("build_enumerator", "each_iteration"):
         if getattr(cls, method, None) is None:
             raise ConfigurationError(f"{name} has no {method} method (or set abstract = True)")
-    parameters = inspect.signature(cls.build_enumerator).parameters.values()
+    parameters = signature(cls.build_enumerator).parameters.values()
     if not any(p.name == "cursor" or p.kind is p.VAR_KEYWORD for p in parameters):
         raise ConfigurationError(f"{name}.build_enumerator must take `cursor`: where to go on from, or None")
     if inspect.isasyncgenfunction(cls.each_iteration) or inspect.isgeneratorfunction(cls.each_iteration):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar
 
 from .errors import ConfigurationError, InvalidJob, SignatureMismatch
 from .execution import run_inline
 from .faked import Faked
-from .middleware import accepts
 from .payload import shorten
+from .signatures import accepts, signature
 from .timing import When, due
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ else:
     from typing import ParamSpec
 
     P = ParamSpec("P")
-
-if sys.version_info >= (3, 14):
-    from annotationlib import Format
 
 RetryIn = TypeVar("RetryIn", bound=Callable[[int, Any, dict[str, Any]], Any])
 Exhausted = TypeVar("Exhausted", bound=Callable[[dict[str, Any], Any], Any])
@@ -354,7 +350,7 @@ def _hook(job_class: type[JobBase], hook: Any, name: str) -> Any:
         return hook
     if isinstance(hook, staticmethod):
         hook = hook.__func__
-    elif callable(hook) and next(iter(_parameters(hook)), "") == "self":
+    elif callable(hook) and next(iter(signature(hook).parameters), "") == "self":
         _checked_hook(job_class, name, hook.__get__(job_class))
         # Of the class that fails, which may be a subclass.
         return classmethod(lambda cls, *args: hook(cls(), *args))
@@ -373,7 +369,7 @@ def _checked_hook(job_class: type, name: str, hook: Any) -> Any:
 def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
     """The least and the most positional arguments that a job takes, and the signature as text."""
     entry = job_class._entry
-    parameters = list(_parameters(getattr(job_class, entry)).values())
+    parameters = list(signature(getattr(job_class, entry)).parameters.values())
     if not isinstance(inspect.getattr_static(job_class, entry), staticmethod | classmethod):
         parameters = parameters[1:]
     parameters = [parameter for parameter in parameters if parameter.name not in job_class._given]
@@ -390,10 +386,3 @@ def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
                 "a default, since jobs take positional arguments only"
             )
     return least, most, str(inspect.Signature([p.replace(annotation=p.empty) for p in parameters]))
-
-
-def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    if sys.version_info >= (3, 14):
-        # A name known to type checkers only must not raise here.
-        return inspect.signature(function, annotation_format=Format.FORWARDREF).parameters
-    return inspect.signature(function).parameters

@@ -32,9 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from greenlet import getcurrent, greenlet
 
 from .errors import ConfigurationError, FrozenConfig
-
-if sys.version_info >= (3, 14):
-    from annotationlib import Format, get_annotations
+from .signatures import accepts, annotated
 
 M = TypeVar("M")
 Kind = Literal["server", "client"]
@@ -288,33 +286,13 @@ def _index(entries: list[Entry] | tuple[Entry, ...], middleware: Any) -> int:
     return next((at for at, entry in enumerate(entries) if entry.cls is cls), -1)
 
 
-def accepts(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> bool:
-    """Whether a callable takes these arguments. True for what tells no signature, as some C code."""
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return True
-    try:
-        signature.bind(*args, **(kwargs or {}))
-    except TypeError:
-        return False
-    return True
-
-
 def _takes_config(cls: type) -> bool:
     declared = inspect.getattr_static(cls, "config", _ABSENT)
     if isinstance(declared, property):
         return declared.fset is not None
     if declared is not _ABSENT:
         return not isinstance(declared, FunctionType)
-    return any("config" in _annotations(base) for base in cls.__mro__)
-
-
-def _annotations(cls: type) -> dict[str, Any]:
-    if sys.version_info >= (3, 14):
-        # A name known to type checkers only must not raise here.
-        return get_annotations(cls, format=Format.FORWARDREF)
-    return inspect.get_annotations(cls)
+    return any("config" in annotated(base) for base in cls.__mro__)
 
 
 # -- a sync middleware around an async job ------------------------------------------------

@@ -16,8 +16,8 @@ import pytest
 
 FLOORS: list[set[str]] = [
     {"version", "errors", "clock", "context", "formatters", "log", "urls"}
-    | {"current", "enumerators", "middleware", "options", "payload", "profiling", "strict", "tally"}
-    | {"reporting", "timing"},
+    | {"current", "enumerators", "middleware", "options", "payload", "profiling", "signatures"}
+    | {"reporting", "strict", "tally", "timing"},
     {"store"},
     {"config", "bundled"},
     {"app", "async_client", "client", "enqueue", "execution", "faked", "guard", "job", "registry", "sink"}
@@ -32,6 +32,7 @@ BESIDE: dict[str, set[str]] = {
     **{room: {"errors", "version"} for room in FLOORS[0] - {"errors", "version"}},
     "current": {"errors", "strict"},
     "formatters": {"clock", "context", "errors"},
+    "middleware": {"errors", "signatures"},
     "log": {"clock", "context", "errors", "formatters"},
     "payload": {"clock", "errors", "strict", "version"},
     **{room: {"errors", "payload"} for room in ("enumerators", "timing")},

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
 from ..log import parse_level
-from ..middleware import accepts
+from ..signatures import accepts
 
 T = TypeVar("T")
 Check = Callable[[str, Any], T]

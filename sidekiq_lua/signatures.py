@@ -1,0 +1,38 @@
+"""What callables take, and what classes declare, also where type checkers alone know the names."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format, get_annotations
+
+
+def signature(function: Any) -> inspect.Signature:
+    """Raises ValueError for what tells none, as some C code."""
+    if sys.version_info >= (3, 14):
+        # A name known to type checkers only must not raise here.
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def annotated(cls: type) -> dict[str, Any]:
+    """The names that the class itself annotates."""
+    if sys.version_info >= (3, 14):
+        return get_annotations(cls, format=Format.FORWARDREF)
+    return inspect.get_annotations(cls)
+
+
+def accepts(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> bool:
+    """Whether a callable takes these arguments. True for what tells no signature."""
+    try:
+        taken = signature(function)
+    except ValueError:
+        return True
+    try:
+        taken.bind(*args, **(kwargs or {}))
+    except TypeError:
+        return False
+    return True
