@@ -25,6 +25,7 @@ try:
     from django.conf import settings as django_settings
     from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, migrations, transaction
     from django.utils import translation
+    from django.utils.deconstruct import deconstructible
 except ImportError as error:
     raise missing("Django", "django") from error
 
@@ -164,11 +165,19 @@ class DjangoDatabase(Database):
 
 def create_outbox(table: str = "sidekiq_outbox") -> Any:
     """A migration operation that makes an outbox's table, and whose reverse drops it."""
+    return migrations.RunPython(OutboxTable(table), OutboxTable(table, drop=True))
 
-    def make(apps: Any, schema_editor: Any) -> None:
-        schema_editor.execute(ddl(schema_editor.connection.vendor, table))
 
-    def drop(apps: Any, schema_editor: Any) -> None:
-        schema_editor.execute(f"DROP TABLE {checked_name(table)}")
+@deconstructible
+class OutboxTable:
+    """What `create_outbox` runs; a class, for `squashmigrations` to write down."""
 
-    return migrations.RunPython(make, drop)
+    def __init__(self, table: str, drop: bool = False) -> None:
+        self._table = table
+        self._drop = drop
+
+    def __call__(self, apps: Any, schema_editor: Any) -> None:
+        if self._drop:
+            schema_editor.execute(f"DROP TABLE {checked_name(self._table)}")
+        else:
+            schema_editor.execute(ddl(schema_editor.connection.vendor, self._table))

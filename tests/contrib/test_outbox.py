@@ -15,7 +15,9 @@ from typing import Any
 import contrib.django_project  # noqa: F401 -- settings come first
 import pytest
 from django.db import IntegrityError, connections, transaction
+from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import MigrationWriter
 from sqlalchemy import MetaData, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -282,6 +284,20 @@ def django_table() -> Iterator[str]:
     yield "django_outbox"
     with connections["default"].schema_editor() as editor:
         operation.database_backwards("shop", editor, ProjectState(), ProjectState())
+    connections["default"].close()
+
+
+def test_a_squashed_migration_makes_the_table_too() -> None:
+    operations = [create_outbox("squashed_outbox")]
+    written = MigrationWriter(type("Migration", (Migration,), {"operations": operations})("0001", "shop"))
+    found: dict[str, Any] = {}
+    exec(written.as_string(), found)
+    (operation,) = found["Migration"].operations
+    with connections["default"].schema_editor() as editor:
+        operation.database_forwards("shop", editor, ProjectState(), ProjectState())
+        assert "squashed_outbox" in connections["default"].introspection.table_names()
+        operation.database_backwards("shop", editor, ProjectState(), ProjectState())
+        assert "squashed_outbox" not in connections["default"].introspection.table_names()
     connections["default"].close()
 
 
