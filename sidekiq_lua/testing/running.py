@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EmptyQueueError
@@ -48,18 +50,24 @@ def due(app: App, payload: Payload) -> Payload:
 
 
 def run(app: App, job_class: JobClass, payload: Payload) -> Any:
+    """What it sets in context variables ends with it, as on a worker, or it would be there in later tests."""
     job = make_job(job_class, payload, lambda: False)
     queue = payload.get("queue", "default")
     if job_class.is_async:
         return run_loop(await_job(app, job, payload, queue, server_middleware))
-    return call_job(app, job, payload, queue, server_middleware)
+    return copy_context().run(call_job, app, job, payload, queue, server_middleware)
 
 
 async def run_async(app: App, job_class: JobClass, payload: Payload) -> Any:
     if not job_class.is_async:
         return run(app, job_class, payload)
     job = make_job(job_class, payload, lambda: False)
-    return await await_job(app, job, payload, payload.get("queue", "default"), server_middleware)
+    coroutine = await_job(app, job, payload, payload.get("queue", "default"), server_middleware)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return await coroutine  # another kind of loop, such as trio's
+    return await loop.create_task(coroutine)
 
 
 def run_kept(job: Kept) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -150,3 +151,27 @@ def test_arguments_are_what_json_makes_of_them(world: Any, job: Any, seen: Seen)
     mine["k"].append("changed after the push")
     world.settle()
     assert seen == [[[1, 2], {"3": 4}, {"k": [1]}, jid]]
+
+
+def test_what_a_job_sets_in_a_context_variable_ends_with_it(world: Any, job: Any, seen: Seen) -> None:
+    tenant: ContextVar[str] = ContextVar("tenant", default="none")
+
+    def enter(name: str) -> None:
+        seen.append(tenant.get())
+        tenant.set(name)
+
+    if job.is_async:
+
+        class EnterJob(world.app.Job):
+            async def perform(self, name):
+                enter(name)
+    else:
+
+        class EnterJob(world.app.Job):  # type: ignore[no-redef]
+            def perform(self, name):
+                enter(name)
+
+    world.client.push_bulk({"class": EnterJob, "args": [["a"], ["b"]]})
+    world.settle()
+    assert seen == ["none", "none"]
+    assert tenant.get() == "none"
