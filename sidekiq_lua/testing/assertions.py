@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from ..payload import Payload, is_number, seconds, shorten
 from ..timing import absolute
 from . import scope
-from .matching import differences, show
+from .matching import Unknown, differences, show
 from .queues import JobClass, Kept, Queues, of_class
 
 JOBS_SHOWN = 5
@@ -127,6 +127,8 @@ def assert_enqueued(
     kept = _kept()
     tried = [(wanted.problems(one), one) for one in kept]
     found = [one.payload for problems, one in tried if not problems]
+    if count == 0:
+        _check_known(wanted, tried)
     if (count is None and found) or count == len(found):
         return found
     if found:
@@ -145,12 +147,16 @@ def refute_enqueued(
     matching: Callable[[Payload], Any] | None = None,
     **fields: Any,
 ) -> None:
-    """Fail if a job of fake mode matches; see `assert_enqueued`."""
+    """Fail if a job of fake mode matches, or if a function raises for one that otherwise does; see
+    `assert_enqueued`.
+    """
     __tracebackhide__ = True
     wanted = _Wanted(job, args, queue, at, fields, matching)
-    found = [kept.payload for kept in _kept() if not wanted.problems(kept)]
+    tried = [(wanted.problems(kept), kept) for kept in _kept()]
+    found = [kept.payload for problems, kept in tried if not problems]
     if found:
         raise AssertionError(_counted(0, wanted, found))
+    _check_known(wanted, tried)
 
 
 def _kept() -> list[Kept]:
@@ -162,6 +168,15 @@ def _kept() -> list[Kept]:
             "use `with Testing.fake():` or the fixture sidekiq_fake"
         )
     return Queues.kept()
+
+
+def _check_known(wanted: _Wanted, tried: list[tuple[list[str], Kept]]) -> None:
+    """A function with a slip in it would let every "there is none" pass."""
+    __tracebackhide__ = True
+    for problems, kept in tried:
+        if problems and all(isinstance(problem, Unknown) for problem in problems):
+            lines = [f"whether a job matches {wanted} is not known", f"  {_line(kept.payload)}"]
+            raise AssertionError("\n".join([*lines, *(f"    {problem}" for problem in problems)]))
 
 
 def _counted(count: int | None, wanted: _Wanted, found: list[Payload]) -> str:

@@ -9,6 +9,10 @@ from typing import Any, cast
 from ..payload import shorten
 
 
+class Unknown(str):
+    """A line for a place where a function raised instead of saying yes or no."""
+
+
 def differences(expected: Any, found: Any, path: str) -> Iterator[str]:
     """One line for each place where they differ; nothing where they match.
 
@@ -75,7 +79,7 @@ def _of_predicate(predicate: Callable[[Any], Any], found: Any, path: str) -> Ite
         holds = predicate(found)
     except Exception as error:
         # It was written for the job that should be there, and this may be another one.
-        yield f"{path}: {name}({shorten(found)}) raised {error!r}"
+        yield Unknown(f"{path}: {name}({shorten(found)}) raised {error!r}")
         return
     if not holds:
         yield f"{path}: {name}({shorten(found)}) is false"

@@ -66,7 +66,7 @@ OTHER: list[Any] = [
     [3, "x", {}],
     [3, "x", {"k": [1.5, None]}, 4],
     [4, ANY, ANY],
-    [over_two, over_two, ANY],
+    [over_two, over_two, {}],
     [str, str, dict],
     "x",
     None,
@@ -219,6 +219,23 @@ def test_the_message_of_times_and_predicates(job: Any) -> None:
     (line,) = message(assert_enqueued, job, matching=lambda payload: payload["retry"] == 5)[3:]
     assert line.startswith("    the payload: test_the_message_of_times_and_predicates.<locals>.<lambda>(")
     assert line.endswith(" is false")
+
+
+def test_none_is_not_said_where_a_function_raised(job: Any, other: Any) -> None:
+    job.perform_async("x")
+    lines = [
+        "whether a job matches MailJob args=[over_two] is not known",
+        "  MailJob args=['x'] queue='default'",
+        "    args[0]: over_two('x') raised "
+        "TypeError(\"'>' not supported between instances of 'str' and 'int'\")",
+    ]
+    assert message(refute_enqueued, job, args=[over_two]) == lines
+    assert message(assert_enqueued, job, args=[over_two], count=0)[1:] == lines[1:]
+    assert "KeyError" in message(refute_enqueued, matching=lambda payload: payload["arg"])[-1]
+    # It was not written for those that differ otherwise.
+    refute_enqueued(other, args=[over_two])
+    refute_enqueued(job, args=[over_two], queue="low")
+    refute_enqueued(job, args=[over_two, 1])
 
 
 def test_a_long_message_is_cut(job: Any) -> None:
