@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,7 @@ class Abandoned:
         self.watched = False
         """Whether `end` will be called: who never does need not ask for names."""
         self._names: deque[tuple[bytes, bytes]] = deque(maxlen=_MOST)
+        self._turn = threading.Lock()
 
     def learn(self, connection: Any) -> None:
         """Ask a new connection for its name. Raises what redis-py does where it breaks."""
@@ -44,9 +46,17 @@ class Abandoned:
             self._names.append(connection.named)
 
     def end(self, command: Callable[..., Any]) -> None:
-        """Nothing that was sent over them is carried out after this. Raises RedisUnavailable."""
-        while self._names:
-            number, address = self._names[0]
-            with suppress(RedisRefused):  # this user may not
-                command("CLIENT", "KILL", "ID", number, "ADDR", address)
-            self._names.popleft()
+        """Nothing that was sent over them is carried out after this. Raises RedisUnavailable.
+
+        Each capsule calls it when Redis is back, and waits until what another one ends is ended.
+        """
+        with self._turn:
+            while self._names:
+                name = self._names.popleft()
+                try:
+                    command("CLIENT", "KILL", "ID", name[0], "ADDR", name[1])
+                except RedisRefused:
+                    continue  # this user may not
+                except BaseException:
+                    self._names.append(name)
+                    raise

@@ -40,11 +40,11 @@ class Transport:
         self.counts = ScriptCounts()
         self._wait_s = wait_s
         self._closed = False
-        self._abandoned = Abandoned()
         self._forget_connections()
         _TRANSPORTS.add(self)
 
     def _forget_connections(self) -> None:
+        self._abandoned = Abandoned()
         self._idle: deque[tuple[Any, float]] = deque()
         # Not a semaphore, which takes ten times as long.
         self._slots: SimpleQueue[None] = SimpleQueue()
