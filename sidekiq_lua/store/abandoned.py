@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from redis import exceptions as theirs
+from redis.connection import UnixDomainSocketConnection
 
 from ..errors import RedisRefused
 
@@ -19,7 +20,8 @@ _MOST = 1000
 class Abandoned:
     """What was sent over them may still arrive, for TCP goes on sending after the end of a connection.
 
-    They are known by number and address: another server may have given the number to somebody else.
+    They are known by number and address: another server may have given the number to somebody else. Over a
+    Unix socket, where all have one address, nothing is late, and none is named.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class Abandoned:
     def learn(self, connection: Any) -> None:
         """Ask a new connection for its name. Raises what redis-py does where it breaks."""
         connection.named = None
-        if not self.watched:
+        if not self.watched or isinstance(connection, UnixDomainSocketConnection):
             return
         with suppress(theirs.ResponseError):  # this user may not ask
             connection.send_command("CLIENT", "INFO")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import redis as redis_py
 from keyspace import STORE, job
 from proxy import Fate, Proxy
+from servers import Server
 
 from sidekiq_lua.errors import LostReply
 from sidekiq_lua.store import Transport, fault
@@ -47,3 +49,21 @@ def test_two_capsules_that_come_back_together(
     with ThreadPoolExecutor(2) as threads:
         ends = [threads.submit(end) for _ in range(2)]
         assert [end.result(10) for end in ends] == [set(), set()]
+
+
+def test_a_unix_socket_has_one_address_for_all(make_server: Callable[..., Server], connect: Connect) -> None:
+    """A server that was restarted counts from 1 again: the number may be an application's by now."""
+    server = make_server()
+    transport = connect(server.unix_url)
+    transport.watch_abandoned()
+    sent = transport.send(STORE.queues.push("default", [job(1)]))
+    server.kill()
+    sent.abandon()
+    server.restart()
+    with ExitStack() as stack:
+        others = [stack.enter_context(redis_py.Redis(unix_socket_path=str(server.socket))) for _ in range(20)]
+        before = [other.client_id() for other in others]
+
+        transport.end_abandoned()
+
+        assert [other.client_id() for other in others] == before
