@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .clock import monotonic
@@ -44,10 +46,10 @@ class PushBuffer:
         """Also in a child after a fork: what the parent keeps, the parent sends."""
         self._parcels: deque[Parcel] = deque()
         self._jobs = 0
-        # A signal's handler that pushes may interrupt who holds it.
+        # A signal's handler that pushes may interrupt who holds it, or rings the bell: that is no Event.
         self._lock = threading.RLock()
         self._turn = threading.Lock()
-        self._bell = threading.Event()
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._told: set[tuple[Any, ...]] = set()
         self._under_way: Parcel | None = None
@@ -99,15 +101,17 @@ class PushBuffer:
                     self._thread.start()
                 except RuntimeError:
                     self._thread = None  # the interpreter ends: what is kept is sent at the exit
-        self._bell.set()
+        self._bell.put(None)
 
     def _run(self) -> None:
         me, pause = threading.current_thread(), _SHORTEST_PAUSE_S
         while True:
             # A push wakes it, but not at any rate: each attempt may be a connection.
             threading.Event().wait(_SHORTEST_PAUSE_S)
-            self._bell.wait(pause)
-            self._bell.clear()
+            with suppress(Empty):
+                self._bell.get(timeout=pause)
+                while True:
+                    self._bell.get_nowait()
             try:
                 self.drain()
             except Exception as error:
@@ -171,10 +175,11 @@ class PushBuffer:
         return parcel.uncertain and monotonic() - parcel.since > LONGEST_PUSH_S
 
     def _remove(self, parcel: Parcel) -> None:
+        jobs = len(payloads(parcel.call))
         with self._lock:
             if parcel in self._parcels:  # `close` may have given it up meanwhile
                 self._parcels.remove(parcel)
-                self._jobs -= len(payloads(parcel.call))
+                self._jobs -= jobs
             self._told.discard(parcel.call.keys)
 
     def _tell(self, parcel: Parcel, error: RedisError) -> None:

@@ -87,3 +87,41 @@ def test_a_signals_handler_may_push(make_server: Any) -> None:
     server = make_server()
     server.kill()
     subprocess.run([sys.executable, "-c", HANDLER, server.url], check=True, timeout=20)
+
+
+ANYWHERE = """
+import signal, sys
+from sidekiq_lua import Sidekiq, push_buffer
+
+push_buffer.FLUSH_S = 0.0
+app = Sidekiq(redis=sys.argv[1], reliable_push=True, push_buffer=10_000)
+signal.signal(signal.SIGUSR1, lambda *_: app.client.enqueue("A"))
+app.client.enqueue("A")
+left = pushed = 1
+
+def trace(frame, event, arg):
+    global left
+    left -= event == "line"
+    if left == 0:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGUSR1)
+    return trace
+
+for n in range(1, 10_000):
+    left = n
+    sys.settrace(trace)
+    app.client.enqueue("A")
+    sys.settrace(None)
+    pushed += 1
+    if left > 0:
+        break
+    pushed += 1
+assert n > 50, n
+assert app.outbox().kept == pushed, (app.outbox().kept, pushed)
+"""
+
+
+def test_a_signal_may_come_anywhere_in_a_push_that_is_kept(make_server: Any) -> None:
+    server = make_server()
+    server.kill()
+    subprocess.run([sys.executable, "-c", ANYWHERE, server.url], check=True, timeout=30)
