@@ -35,7 +35,10 @@ _GUARDS: weakref.WeakSet[Guard] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for guard in list(_GUARDS):
-        guard._begin()
+        if guard._lock.acquire(blocking=False):
+            guard._lock.release()  # nobody's, or of this thread, which will give it back
+        else:
+            guard._begin()
 
 
 # Windows has no fork.

@@ -368,6 +368,27 @@ def test_a_fork_while_another_thread_runs_the_blocks(redis: Any, url: str) -> No
     assert redis.llen("queue:default") == 1
 
 
+BACKGROUND = """
+import os
+from sidekiq_lua import Sidekiq
+
+app = Sidekiq()
+
+@app.configure_client
+def configure(config):
+    if os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    config.concurrency = 3
+
+assert app.config.concurrency == 3
+"""
+
+
+def test_a_fork_within_a_block() -> None:
+    """As one that goes into the background does: the child comes out of it."""
+    subprocess.run([sys.executable, "-c", BACKGROUND], check=True, timeout=30)
+
+
 def test_more_threads_than_connections(url: str) -> None:
     app = Sidekiq(redis={"url": url, "pool_size": 1, "pool_timeout": 0.01})
     app.client.enqueue("A")
