@@ -99,7 +99,10 @@ class Processor:
             return
         job_class = self._app.registry.find(payload["class"])
         if job_class is not None and job_class.is_async:
-            self._submit(delivery, payload, job_class)
+            try:
+                self._submit(delivery, payload, job_class)
+            except RuntimeError as error:  # no thread is to be had for the event loop
+                Variables().run(self._not_begun, delivery, payload, job_class, error)
             return
         # A context of its own: what one job sets, the next does not see.
         Variables().run(self._run, delivery, payload, job_class)
@@ -142,6 +145,13 @@ class Processor:
             self._returned(delivery, payload, job, monotonic() - began)
             if keep_profile is not None:
                 keep_profile()
+
+    def _not_begun(
+        self, delivery: Delivery, payload: Payload, job_class: JobClass, error: BaseException
+    ) -> None:
+        """It fails like any other, and is tried again when there may be a thread."""
+        Context.replace(self._log.context_for(payload))
+        self._failed(delivery, payload, job_class, None, error, 0.0)
 
     def settle(self, delivery: Delivery, outcome: Callable[[], None] | BaseException) -> None:
         """Call what `run_async` answered, or deal with what it raised."""

@@ -77,6 +77,32 @@ def test_where_no_thread_can_be_started_no_job_is_stuck(make_app, run, redis, lo
     assert log.getvalue().count("can't start new thread") == 1
 
 
+def test_an_async_job_is_tried_again_where_the_loop_could_not_be_started(make_app, run, redis, monkeypatch):
+    """It had not begun: the dead set, where nobody would try it again, is no place for it."""
+    app = make_app(concurrency=5)
+    start, refused = threading.Thread.start, []
+
+    def limited(thread):
+        if thread.name.endswith("/loop") and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    class NapJob(app.Job):
+        async def perform(self):
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    NapJob.perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("retry") == 1 or redis.zcard("dead"))
+    (raw,) = redis.zrange("retry", 0, -1)
+    assert json.loads(raw)["error_message"] == "can't start new thread"
+    NapJob.perform_async()
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert redis.get("stat:failed") == b"1"
+
+
 FORKS = """
 import os, sys
 from sidekiq_lua import Sidekiq
