@@ -24,6 +24,15 @@ _SETTLERS = 4
 _AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
+def _once(settle: list[Callable[[], None]]) -> None:
+    """Whoever takes it calls it."""
+    try:
+        call = settle.pop()
+    except IndexError:
+        return
+    call()
+
+
 class EventLoop:
     """Runs async jobs as tasks; `slot_freed` is called on it when some have ended.
 
@@ -103,12 +112,15 @@ class EventLoop:
             outcome = error
         if outcome is not None:
             assert self._loop is not None
-            settle = partial(copy_context().run, processor.settle, delivery, outcome)
+            settle: list[Callable[[], None]] = [
+                partial(copy_context().run, processor.settle, delivery, outcome)
+            ]
             try:
-                settled = self._loop.run_in_executor(self._settlers, settle)
+                settled = self._loop.run_in_executor(self._settlers, _once, settle)
             except RuntimeError:
-                # The interpreter is ending, and lets no executor take more.
-                settle()
+                # The interpreter is ending, and lets no executor take more; or no thread can be started, and
+                # those that the executor has will come to it all the same.
+                _once(settle)
             else:
                 await settled
         # Not by a callback, which would be one more turn of the loop for each job.

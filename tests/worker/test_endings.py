@@ -103,6 +103,36 @@ def test_an_async_job_is_tried_again_where_the_loop_could_not_be_started(make_ap
     assert redis.get("stat:failed") == b"1"
 
 
+def test_a_failed_async_job_is_settled_once_where_no_thread_can_be_started(make_app, run, redis, monkeypatch):
+    """The executor keeps in its queue what it could start no thread for."""
+    app = make_app(concurrency=5)
+    start, told, go_on = threading.Thread.start, [], threading.Event()
+
+    def limited(thread):
+        if "/settler_" in thread.name and not thread.name.endswith("_0"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    @app.config.error_handler
+    def tell(error, context, config):
+        told.append(context["job"]["args"][0])
+        if "/settler_" in threading.current_thread().name:
+            go_on.wait(10)
+
+    class FailJob(app.Job):
+        async def perform(self, n):
+            raise ValueError
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    run(app)
+    for n in range(3):
+        if n == 2:
+            go_on.set()
+        FailJob.perform_async(n)
+        wait_until(lambda: n in told)  # noqa: B023
+    assert told == [0, 1, 2]
+
+
 FORKS = """
 import os, sys
 from sidekiq_lua import Sidekiq
