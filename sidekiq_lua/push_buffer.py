@@ -234,7 +234,8 @@ _ended_in = 0
 """The process whose buffers were closed for good: what is kept there from now on, nobody would send."""
 
 
-def _at_exit() -> None:
+def close_all() -> None:
+    """At the end of this process: send what all buffers keep, or log it."""
     global _ended_in
     _ended_in = os.getpid()
     for buffer in list(_BUFFERS):
@@ -250,7 +251,7 @@ def _also_at_the_end_of_a_child() -> None:
     process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
     if process is None or util is None or process.parent_process() is None or _registered_in == os.getpid():
         return
-    util.Finalize(None, _at_exit, exitpriority=0)
+    util.Finalize(None, close_all, exitpriority=0)
     _registered_in = os.getpid()
 
 
@@ -259,6 +260,6 @@ def _after_fork() -> None:
         buffer._begin()
 
 
-atexit.register(_at_exit)
+atexit.register(close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -34,6 +34,40 @@ def test_the_end_of_a_child_of_multiprocessing(make_server: Any) -> None:
     assert sorted(", ".join(lost).split(", ")) == ["j0", "j1", "j2"], done
 
 
+FORKS = """
+import os, sys, time
+from sidekiq_lua import Sidekiq, push_buffer
+
+push_buffer.FLUSH_S = 0.2
+app = Sidekiq(redis=sys.argv[1])
+other = Sidekiq(redis=sys.argv[2], reliable_push=True, push_buffer=10)
+
+class ForkJob(app.Job):
+    def perform(self):
+        if not os.fork():
+            other.client.push({"class": "A", "args": [], "jid": "kept"})
+            return
+        os.wait()
+        app.transport().command("SET", "ended", "1")
+
+ForkJob.perform_async()
+runner = app.run()
+while not app.transport().command("EXISTS", "ended"):
+    time.sleep(0.02)
+runner.stop()
+"""
+
+
+def test_the_end_of_a_process_that_a_job_has_forked(url: str, make_server: Any) -> None:
+    """It ends where it comes out of `perform`."""
+    server = make_server()
+    server.kill()
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, url, server.url], capture_output=True, text=True, timeout=30
+    )
+    assert "1 jobs of the push buffer were not sent and are lost: kept" in done.stdout, done
+
+
 LATE = """
 import atexit, sys
 

@@ -7,9 +7,11 @@ import sys
 import traceback
 from typing import NoReturn
 
+from ..push_buffer import close_all
+
 
 def end_fork(error: BaseException | None) -> NoReturn:
-    """Leave as a program would: what is thrown is shown, `sys.exit(3)` leaves with 3.
+    """Leave as a program would: what is thrown is shown, `sys.exit(3)` leaves with 3, kept pushes are sent.
 
     The job, its running list and the worker's name are the parent's. A child that went on would settle
     the job under its parent's hands, and take others in its name.
@@ -21,6 +23,7 @@ def end_fork(error: BaseException | None) -> NoReturn:
         elif error is not None:
             code = 1
             traceback.print_exception(error)
+        close_all()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
