@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis import exceptions as theirs
@@ -22,6 +23,14 @@ from .scripts import Script
 T = TypeVar("T")
 
 _IDLE_CHECK_S = 1.0
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """A shared connection that is being made. Who waited for the one before may still be counted there."""
+
+    task: asyncio.Task[Lane]
+    waiters: int = 0
 
 
 class AsyncTransport:
@@ -42,8 +51,7 @@ class AsyncTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._slots: asyncio.Semaphore
         self._shared: Lane | None = None
-        self._connecting: asyncio.Task[Lane] | None = None
-        self._waiters = 0
+        self._connecting: _Attempt | None = None
 
     def _check(self) -> None:
         if self._closed:
@@ -116,20 +124,21 @@ class AsyncTransport:
             await asyncio.sleep(0)
             if self._shared.usable:
                 return self._shared
-        if self._connecting is None:
-            self._connecting, self._waiters = asyncio.ensure_future(self._connect_lane()), 0
-        connecting = self._connecting
-        self._waiters += 1
+        attempt = self._connecting
+        if attempt is None:
+            attempt = self._connecting = _Attempt(asyncio.ensure_future(self._connect_lane()))
+        attempt.waiters += 1
         try:
-            return await asyncio.shield(connecting)
+            return await asyncio.shield(attempt.task)
         except asyncio.CancelledError:
-            if self._waiters == 1:
-                connecting.cancel()
-                # Who asks next, perhaps this very task, must not wait for what is being cancelled.
-                self._connecting = None
+            if attempt.waiters == 1:
+                attempt.task.cancel()
+                if self._connecting is attempt:
+                    # Who asks next, perhaps this very task, must not wait for what is being cancelled.
+                    self._connecting = None
             raise
         finally:
-            self._waiters -= 1
+            attempt.waiters -= 1
 
     async def _connect_lane(self) -> Lane:
         connection = self.endpoint.connect_async()
@@ -141,7 +150,7 @@ class AsyncTransport:
             await connection.disconnect(nowait=True)
             raise
         finally:
-            if self._connecting is asyncio.current_task():
+            if self._connecting and self._connecting.task is asyncio.current_task():
                 self._connecting = None
 
     async def run(self, call: Call[T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import sleep
 from typing import Any
 
@@ -11,7 +12,7 @@ import redis as redis_py
 from keyspace import STORE, job
 from proxy import Proxy
 
-from sidekiq_lua.errors import RedisError
+from sidekiq_lua.errors import RedisError, RedisUnavailable
 from sidekiq_lua.store import AsyncTransport, Endpoint
 
 
@@ -58,6 +59,36 @@ def test_who_calls_again_at_once_is_not_cancelled(proxy: Proxy, redis: redis_py.
                     await transport.run(push(n))
         proxy.heal()
         assert await transport.run(push(3)) == 1
+        await transport.close()
+
+    asyncio.run(main())
+
+
+def test_who_gives_up_takes_no_others_along(url: str, redis: redis_py.Redis) -> None:
+    """Three who failed to connect try again at once, and one of them has no more patience."""
+
+    async def main() -> None:
+        transport = AsyncTransport(Endpoint(url))
+        open_, times = transport._open, []
+
+        async def slowly(connection: Any) -> None:
+            times.append(1)
+            await asyncio.sleep(0.05 * len(times))
+            if len(times) == 1:
+                raise RedisUnavailable
+            await open_(connection)
+
+        async def insist(n: int) -> Any:
+            with suppress(RedisUnavailable):
+                return await transport.run(push(n))
+            return await transport.run(push(n))
+
+        transport._open = slowly  # type: ignore[method-assign]
+        tasks = [asyncio.ensure_future(insist(n)) for n in range(3)]
+        while len(times) < 2:
+            await asyncio.sleep(0.01)
+        tasks[0].cancel()
+        assert [await tasks[n] for n in (1, 2)] == [1, 2]
         await transport.close()
 
     asyncio.run(main())
