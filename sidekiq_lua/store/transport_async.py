@@ -125,7 +125,8 @@ class AsyncTransport:
             if self._shared.usable:
                 return self._shared
         attempt = self._connecting
-        if attempt is None:
+        # An eager task may have ended before it was known here.
+        if attempt is None or attempt.task.done():
             attempt = self._connecting = _Attempt(asyncio.ensure_future(self._connect_lane()))
         attempt.waiters += 1
         try:

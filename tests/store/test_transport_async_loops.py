@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from time import sleep
 from typing import Any
@@ -89,6 +90,24 @@ def test_who_gives_up_takes_no_others_along(url: str, redis: redis_py.Redis) -> 
             await asyncio.sleep(0.01)
         tasks[0].cancel()
         assert [await tasks[n] for n in (1, 2)] == [1, 2]
+        await transport.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="such tasks are new in Python 3.12")
+def test_eager_tasks_come_back_after_an_outage(make_server: Any) -> None:
+    """A Unix socket that is not there fails at once: in such a task, before anybody waits for it."""
+    server = make_server()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+        transport = AsyncTransport(Endpoint(server.unix_url))
+        server.stop()
+        with pytest.raises(RedisUnavailable):
+            await transport.run(push(1))
+        server.restart()
+        assert await transport.run(push(1)) == 1
         await transport.close()
 
     asyncio.run(main())
