@@ -30,17 +30,18 @@ class Recovery(Actor):
     """Every `recovery_interval` seconds, looks at every owner of running lists.
 
     The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
-    checks the key again. A process whose own beats have failed lately judges nobody but those that were
-    seen to die: Redis was away, and everybody's heartbeat may be gone. A job that was running in
-    `crash_limit` processes that died within `crash_window` seconds is a poison pill: it goes to
-    `quarantine_queue` or, where that is not set or is where it came from, to the dead set.
+    checks the key again. A process whose own beats have failed lately, or whose own key is gone, judges
+    nobody but those that were seen to die: Redis was away, and everybody's heartbeat may be gone. A job
+    that was running in `crash_limit` processes that died within `crash_window` seconds is a poison
+    pill: it goes to `quarantine_queue` or, where that is not set or is where it came from, to the dead
+    set.
     """
 
     name = "recovery"
 
     def __init__(
         self, app: App, transport: Transport, failures: FailureHandler, may_judge: Callable[[], bool],
-        mine: Callable[[], set[str]], classes: Callable[[], bool], forget_after_s: float,
+        mine: Callable[[], set[str]], classes: Callable[[], bool], forget_after_s: float, identity: str = "",
     ) -> None:  # fmt: skip
         super().__init__(failures)
         self._app = app
@@ -50,6 +51,9 @@ class Recovery(Actor):
         self._mine = mine
         self._classes = classes
         self._forget_after_s = forget_after_s
+        self._identity = identity
+        self._lives = True
+        """Whether this process's heartbeat was there when those of others were looked for."""
         self._gone_since: dict[str, float] = {}
         self._next_prune = 0.0
         self._prune_from = "0"
@@ -72,7 +76,7 @@ class Recovery(Actor):
         seen = set()
         for owner in self._others():
             fallen = self._transport.run(self._app.store.owners.fallen(owner.identity))
-            if fallen is None and not self._may_judge():
+            if fallen is None and not (self._lives and self._may_judge()):
                 continue
             seen.add(owner.field)
             since = self._gone_since.setdefault(owner.field, monotonic())
@@ -93,13 +97,17 @@ class Recovery(Actor):
     def _others(self) -> Iterator[Owner]:
         """The owners without a heartbeat, and the earlier epochs of this process."""
         store, mine = self._app.store.owners, self._mine()
+        me = [self._identity] if self._identity else []
         cursor = "0"
         while True:
             cursor, owners = self._transport.run(store.page(cursor))
             others = [owner for owner in owners if owner.field not in mine]
             if others:
-                alive = self._transport.run(store.alive([owner.identity for owner in others]))
-                yield from (owner for owner, lives in zip(others, alive, strict=True) if not lives)
+                # With the own one, which the next beat may miss too late: a clock of the server that is set
+                # forward, or an eviction, ends all at once.
+                alive = self._transport.run(store.alive([*(owner.identity for owner in others), *me]))
+                self._lives = all(alive[len(others) :])
+                yield from (owner for owner, lives in zip(others, alive, strict=False) if not lives)
             if cursor == "0":
                 return
 

@@ -98,6 +98,21 @@ def test_nobody_is_judged_before_the_own_beats_have_succeeded_for_a_ttl(
     assert redis.llen("lua:running:elsewhere:1:abcabcabcabc:0.0:default") == 1
 
 
+def test_nobody_is_judged_while_the_own_heartbeat_is_gone_too(make_app, run, redis, left_behind):
+    """Where the server's clock is set forward, all are gone at once, before a beat can notice."""
+    app = make_app(heartbeat_ttl=61, heartbeat_interval=30, recovery_interval=100)
+    runner = run(app)
+    recovery, identity = runner._launcher.branches[0].recovery, runner._launcher.branches[0].identity
+    recovery._may_judge = lambda: True
+    left_behind(job(1))
+    redis.delete(identity)
+    assert recovery.sweep() == 0
+    assert redis.llen("lua:running:elsewhere:1:abcabcabcabc:0.0:default") == 1
+
+    redis.hset(identity, "info", "{}")
+    assert recovery.sweep() == 1
+
+
 def test_a_process_with_a_heartbeat_keeps_its_jobs(app, run, redis, left_behind, seen):
     redis.hset("elsewhere:1:abcabcabcabc", "info", "{}")
     left_behind(job(1))
