@@ -18,12 +18,12 @@ import redis as redis_py
 from _audit import reference
 from _audit import roles as acl_page
 from click.testing import CliRunner
-from keyspace import put
+from keyspace import ME, put
 from script_cases import CASES
 from servers import Server
 from waiting import wait_until
 
-from sidekiq_lua import AsyncClient, Job, Sidekiq, SidekiqLogger, Stats
+from sidekiq_lua import AsyncClient, Job, Sidekiq, SidekiqLogger, Stats, WorkSet
 from sidekiq_lua.api.doctor import CHECKS, Doctor
 from sidekiq_lua.cli import acl
 from sidekiq_lua.cli.main import main
@@ -215,6 +215,15 @@ def test_a_dashboard_may_not_push(redis: redis_py.Redis, as_role: Callable[..., 
 
     assert redis.keys() == []
     assert "dashboard: command sadd" in denied(redis)
+
+
+def test_what_runs_is_seen(redis: redis_py.Redis, as_role: Callable[..., Sidekiq]) -> None:
+    identity = real(ME.identity)
+    put(redis, {"processes": {identity}, f"{identity}:work": {"tid": '{"payload":"{}","run_at":1}'}})
+
+    for role in ("dashboard", "admin"):
+        assert [line.thread_id for line in WorkSet(as_role(role))] == ["tid"]
+    assert denied(redis) == []
 
 
 def test_the_commands_that_look_from_outside(redis: redis_py.Redis, login: Login) -> None:

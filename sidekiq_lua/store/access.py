@@ -107,7 +107,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "prune.hashes": ("process",),
     "prune.lock": ("process_cleanup",),
     "queue_sizes.queues": ("queue",),
-    "read_hashes.hashes": ("minute", "marks"),
+    "read_hashes.hashes": ("minute", "marks", "work"),
     "read_profile.hashes": ("profile",),
     "release.lists": ("queue",),
     "resume_class.paused": ("paused_classes",),
