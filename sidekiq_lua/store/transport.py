@@ -16,6 +16,7 @@ from ..errors import LoginRefused, LostReply, RedisError, RedisRefused, RedisUna
 from . import fault
 from .abandoned import Abandoned
 from .calls import WAIT_GRACE_S, Call, Wait
+from .closing import hang_up, is_stale
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
 from .script_counts import ScriptCounts
@@ -90,7 +91,7 @@ class Transport:
             except IndexError:
                 return None
             # A server that went away closed the socket: find out before a job is sent into it.
-            if monotonic() - since < _IDLE_CHECK_S or not _is_stale(connection):
+            if monotonic() - since < _IDLE_CHECK_S or not is_stale(connection):
                 return connection
             connection.disconnect()
 
@@ -148,6 +149,7 @@ class Transport:
                 reply = self._again(connection, call, packed)
         except theirs.ResponseError as error:
             self.counts.failures[call.script.name] += 1
+            hang_up(connection, error)
             raise refused(error, call.script) from error
         except BaseException:
             self.counts.failures[call.script.name] += 1
@@ -291,6 +293,7 @@ class Transport:
         try:
             return connection.read_response(disable_decoding=True)
         except theirs.ResponseError as error:
+            hang_up(connection, error)
             return error
 
     def command(self, name: str, *words: str | bytes | int) -> Any:
@@ -378,13 +381,6 @@ class Sent(Generic[T]):
         self._transport._give(self._connection)
         self._transport.counts.many([self._call], [])
         return LostReply(f"{self._call.script.name} was not waited for")
-
-
-def _is_stale(connection: Any) -> bool:
-    try:
-        return bool(connection.can_read(0))
-    except CONNECTION:
-        return True
 
 
 _TRANSPORTS: weakref.WeakSet[Transport] = weakref.WeakSet()

@@ -18,6 +18,7 @@ from waiting import wait_until
 from sidekiq_lua.errors import RedisFull, RedisRefused, RedisUnavailable, ScriptError
 from sidekiq_lua.store import Transport, fault
 from sidekiq_lua.store import transport as transport_module
+from sidekiq_lua.store.calls import Call
 from sidekiq_lua.store.entries import Entry
 from sidekiq_lua.store.queues import QueueSize
 
@@ -113,6 +114,22 @@ def test_a_full_server_says_so(make_server: Callable[..., Server], connect: Conn
         transport.run(push(1))
     assert [type(result) for result in transport.run_many([push(1), push(2)])] == [RedisFull, RedisFull]
     assert transport.run(STORE.queues.names()) == ("0", [])
+
+
+def test_a_connection_that_the_server_closes_after_its_answer_is_not_used(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it does with what it cannot read, such as an argument longer than proto-max-bulk-len."""
+    for n in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(Call, "packed", lambda call: b"*1\r\n$-5\r\n")
+            with pytest.raises(ScriptError, match="Protocol error"):
+                transport.run(push(1))
+        assert transport.run(push(n)) == 2 * n + 1
+        with monkeypatch.context() as patch:
+            patch.setattr(Call, "packed", lambda call: b"*1\r\n$-5\r\n")
+            assert [type(result) for result in transport.run_many([push(1)])] == [ScriptError]
+        assert transport.run_many([push(n)]) == [2 * n + 2]
 
 
 def test_a_user_without_the_right_is_refused(url: str, redis: redis_py.Redis, connect: Connect) -> None:
@@ -357,7 +374,7 @@ def test_an_idle_connection_is_looked_at_only_after_a_while(
     url: str, redis: redis_py.Redis, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Any] = []
-    monkeypatch.setattr(transport_module, "_is_stale", lambda connection: bool(looked.append(connection)))
+    monkeypatch.setattr(transport_module, "is_stale", lambda connection: bool(looked.append(connection)))
     transport = connect(url)
     transport.run(push(1))
     transport.run(push(2))
