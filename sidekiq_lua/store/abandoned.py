@@ -48,7 +48,7 @@ class Abandoned:
             self._names.append(connection.named)
 
     def end(self, command: Callable[..., Any]) -> None:
-        """Nothing that was sent over them is carried out after this. Raises RedisUnavailable.
+        """Nothing that was sent over them is carried out after this. Raises RedisError: to be tried again.
 
         Each capsule calls it when Redis is back, and waits until what another one ends is ended.
         """
@@ -57,8 +57,11 @@ class Abandoned:
                 name = self._names.popleft()
                 try:
                     command("CLIENT", "KILL", "ID", name[0], "ADDR", name[1])
-                except RedisRefused:
-                    continue  # this user may not
+                except RedisRefused as error:
+                    # A server that is busy with a script may be asked again; else this user may not.
+                    if "BUSY" in str(error):
+                        self._names.append(name)
+                        raise
                 except BaseException:
                     self._names.append(name)
                     raise

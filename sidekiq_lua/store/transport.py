@@ -328,7 +328,7 @@ class Transport:
         self._drop_idle()
 
     def end_abandoned(self) -> None:
-        """No call that was sent without an answer is carried out after this. Raises RedisUnavailable."""
+        """No call that was sent without an answer is carried out after this. Raises RedisError."""
         self._abandoned.end(self.command)
 
     def probe(self, timeout_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,9 @@ import redis as redis_py
 from keyspace import STORE, job
 from proxy import Fate, Proxy
 from servers import Server
+from waiting import wait_until
 
-from sidekiq_lua.errors import LostReply
+from sidekiq_lua.errors import LostReply, RedisRefused
 from sidekiq_lua.store import Transport, fault
 
 Connect = Callable[..., Transport]
@@ -67,3 +69,42 @@ def test_a_unix_socket_has_one_address_for_all(make_server: Callable[..., Server
         transport.end_abandoned()
 
         assert [other.client_id() for other in others] == before
+
+
+def kills(redis: redis_py.Redis) -> int:
+    found: dict[str, dict[str, int]] = redis.info("commandstats")
+    return found.get("cmdstat_client|kill", {"calls": 0})["calls"]
+
+
+def test_a_busy_server_is_asked_again(make_server: Callable[..., Server], connect: Connect) -> None:
+    """It refuses CLIENT KILL like everything else, and may have the request that was given up before it."""
+    server = make_server(**{"busy-reply-threshold": 10})
+    transport = connect(server.url)
+    transport.watch_abandoned()
+    transport.send(STORE.queues.push("default", [b"1"])).abandon()
+
+    def be_busy() -> None:
+        with server.client(socket_timeout=30) as foreign, pytest.raises(redis_py.ResponseError):
+            foreign.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        try:
+            return not redis.ping()
+        except redis_py.ResponseError:
+            return True
+
+    with server.client() as redis:
+        thread = threading.Thread(target=be_busy)
+        thread.start()
+        try:
+            wait_until(is_busy)
+            with pytest.raises(RedisRefused, match="BUSY"):
+                transport.end_abandoned()
+        finally:
+            redis.script_kill()
+            thread.join()
+
+        before = kills(redis)
+        transport.end_abandoned()
+        transport.end_abandoned()
+        assert kills(redis) == before + 1
