@@ -233,6 +233,7 @@ class Transport:
             waited = self._waited(connection, wait) if wait and done else 0
             answered = replies
         except CONNECTION as error:
+            self._abandoned.add(connection)
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
         except theirs.ResponseError as error:
             raise RedisRefused(f"the scripts could not be loaded: {error}") from error

@@ -8,6 +8,8 @@ import pytest
 from proxy import Fate, Proxy
 from waiting import hurry, wait_until
 
+from sidekiq_lua.store import fault
+
 
 @pytest.fixture
 def proxy(server):
@@ -55,3 +57,29 @@ def test_an_item_that_fails_in_an_outage(make_app, run, redis, seen, define, pro
     wait_until(lambda: redis.get("stat:processed") == b"2")
     assert seen.items == [0, 1, 2, 3, 3, 4]
     assert not list(redis.scan_iter("it-*"))
+
+
+def test_redis_takes_writes_again_between_the_save_and_the_retry(
+    make_app, run, redis, seen, define, trouble, monkeypatch
+):
+    """Then both are taken: a retry without its state would repeat what was done."""
+    begin, end = trouble["refusing"]
+
+    def at(stage, name):
+        if stage == "before" and name.endswith("retry") and seen.items.count(3) == 1:
+            end()
+
+    def do(self, item):
+        seen.events.append(item)
+        if item == 3 and seen.items.count(3) == 1:
+            begin()
+            raise ValueError(item)
+
+    monkeypatch.setattr(fault, "at", at)
+    app = make_app(heartbeat_ttl=60)
+    define(app, do=do).perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("retry"))
+    hurry(redis)
+    wait_until(lambda: redis.get("stat:processed") == b"2")
+    assert seen.items == [0, 1, 2, 3, 3, 4]
