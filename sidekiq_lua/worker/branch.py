@@ -89,7 +89,7 @@ class Branch:
         self.recovery = Recovery(
             app, self._transport, self.stations[0].failures, self.heartbeat.may_judge, self._mine,
             lambda: self.heartbeat.classes, forget_after_s=2 * float(config.heartbeat_ttl),
-            identity=identity,
+            identity=identity, steady=self.heartbeat.steady,
         )  # fmt: skip
         if self.name:
             for actor in self._actors:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
-from ..clock import boottime, monotonic
+from ..clock import boottime
 from ..errors import RedisError, RedisUnavailable
 from ..store import Transport
 from ..store.owners import Owner
@@ -25,6 +26,7 @@ SKEW_WARNING_S = 1.0
 WORK_BYTES = 1_000_000
 """The most that a beat says of the running jobs: one that is over its share is shown without arguments."""
 _SKEW_NOISE_S = 0.1
+_JUMP_S = 1.0
 _AFTER_FAILURE_S = 1.0
 _LATE_S = 3.0
 _NAMES = ("class", "wrapped", "display_class", "jid", "queue")
@@ -62,6 +64,8 @@ class Heartbeat(Actor):
         self._failing = False
         self._healthy_since: float | None = None
         self._last = 0.0
+        self._ahead = inf
+        """No further than this was the server's clock ahead of `boottime` at the last beat."""
         self._differs: set[Exchange] = set()
         self.quiet = False
         self.process_count = 1
@@ -89,18 +93,28 @@ class Heartbeat(Actor):
     def answered(self) -> bool:
         """Whether Redis has answered the last beat, and that was no longer ago than it should be."""
         late_s = 2 * float(self._app.config.heartbeat_interval) + _LATE_S
-        return self._last > 0 and not self._failing and monotonic() - self._last < late_s
+        return self._last > 0 and not self._failing and boottime() - self._last < late_s
 
     def may_judge(self) -> bool:
-        """Whether this process's beats have succeeded without a gap for a whole TTL, so that another's
-        missing heartbeat means something."""
-        since = self._healthy_since
-        return since is not None and monotonic() - since >= self._app.config.heartbeat_ttl
+        """Whether this process's beats have succeeded without a gap for a whole TTL until now, so that
+        another's missing heartbeat means something."""
+        since, now = self._healthy_since, boottime()
+        return since is not None and not self._gap(now) and now - since >= self._app.config.heartbeat_ttl
+
+    def steady(self) -> bool:
+        """Whether the server's clock has not jumped ahead since the last beat. Raises RedisError.
+
+        By a jump all heartbeats are over at once, those of the living too, until their next beat.
+        """
+        return self._server_time() - boottime() - self._ahead < _JUMP_S
+
+    def _gap(self, now: float) -> bool:
+        return self._last > 0 and now - self._last > 2 * self._app.config.heartbeat_interval + 1
 
     def beat(self) -> None:
         """One heartbeat. Raises RedisError."""
         rtt_us = self._measure()
-        config, now, sent = self._app.config, monotonic(), boottime()
+        config, sent = self._app.config, boottime()
         work = self._work()
         fields: dict[str, str | int] = {
             "info": self._info,
@@ -116,11 +130,10 @@ class Heartbeat(Actor):
         beat = self._transport.run(
             self._app.store.processes.beat(self._identity, owners, ttl, fields, _work_fields(work))
         )
-        gap = self._last and now - self._last > 2 * config.heartbeat_interval + 1
-        if self._healthy_since is None or gap or (self._last and not beat.known):
+        if self._healthy_since is None or self._gap(sent) or (self._last and not beat.known):
             # A flush or an eviction took our key: it may have taken everybody's.
-            self._healthy_since = now
-        self._last = now
+            self._healthy_since = sent
+        self._last = sent
         self.process_count = beat.processes
         self.classes = beat.classes
         if not beat.registered:
@@ -149,10 +162,13 @@ class Heartbeat(Actor):
     def _measure(self) -> int:
         """The round trip in microseconds; also takes the offset of the server's clock."""
         clock = self._app.clock
-        local, before = clock.now() - clock.offset, monotonic()
-        seconds, micros = self._transport.command("TIME")
-        rtt_s = monotonic() - before
-        offset = int(seconds) + int(micros) / 1e6 - (local + rtt_s / 2)
+        local, before = clock.now() - clock.offset, boottime()
+        server, after = self._server_time(), boottime()
+        rtt_s = after - before
+        if server - after - self._ahead >= _JUMP_S:
+            self._healthy_since = None
+        self._ahead = server - before
+        offset = server - (local + rtt_s / 2)
         clock.offset = offset if abs(offset) > max(_SKEW_NOISE_S, 2 * rtt_s) else 0.0
         if abs(offset) > SKEW_WARNING_S and not self._skew_warned:
             self._skew_warned = True
@@ -172,6 +188,10 @@ class Heartbeat(Actor):
         else:
             self._rtt_warned = False
         return rtt_us
+
+    def _server_time(self) -> float:
+        seconds, micros = self._transport.command("TIME")
+        return int(seconds) + int(micros) / 1e6
 
 
 def _work_fields(work: Mapping[str, Work]) -> dict[str, str]:

@@ -30,10 +30,10 @@ class Recovery(Actor):
     """Every `recovery_interval` seconds, looks at every owner of running lists.
 
     The heartbeat key decides: when it is gone, any living process may return the jobs, and the script
-    checks the key again. A process whose own beats have failed lately, or whose own key is gone, judges
-    nobody but those that were seen to die: Redis was away, and everybody's heartbeat may be gone. A job
-    that was running in `crash_limit` processes that died within `crash_window` seconds is a poison
-    pill: it goes to `quarantine_queue` or, where that is not set or is where it came from, to the dead
+    checks the key again. A process whose own beats have failed lately, whose own key is gone, or for which
+    the server's clock has jumped ahead, judges nobody but those that were seen to die: everybody's heartbeat
+    may be gone. A job that was running in `crash_limit` processes that died within `crash_window` seconds is
+    a poison pill: it goes to `quarantine_queue` or, where that is not set or is where it came from, to the dead
     set.
     """
 
@@ -42,12 +42,14 @@ class Recovery(Actor):
     def __init__(
         self, app: App, transport: Transport, failures: FailureHandler, may_judge: Callable[[], bool],
         mine: Callable[[], set[str]], classes: Callable[[], bool], forget_after_s: float, identity: str = "",
+        steady: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         super().__init__(failures)
         self._app = app
         self._transport = transport
         self._failures = failures
         self._may_judge = may_judge
+        self._steady = steady
         self._mine = mine
         self._classes = classes
         self._forget_after_s = forget_after_s
@@ -76,7 +78,7 @@ class Recovery(Actor):
         seen = set()
         for owner in self._others():
             fallen = self._transport.run(self._app.store.owners.fallen(owner.identity))
-            if fallen is None and not (self._lives and self._may_judge()):
+            if fallen is None and not (self._lives and self._may_judge() and self._steady()):
                 continue
             seen.add(owner.field)
             since = self._gone_since.setdefault(owner.field, monotonic())

@@ -5,8 +5,10 @@ import threading
 import pytest
 from waiting import wait_until
 
+from sidekiq_lua.clock import boottime
 from sidekiq_lua.payload import Codec
 from sidekiq_lua.store.owners import Owner
+from sidekiq_lua.worker import heartbeat
 from sidekiq_lua.worker.failure import FailureHandler
 from sidekiq_lua.worker.recovery import Recovery
 
@@ -111,6 +113,37 @@ def test_nobody_is_judged_while_the_own_heartbeat_is_gone_too(make_app, run, red
 
     redis.hset(identity, "info", "{}")
     assert recovery.sweep() == 1
+
+
+@pytest.fixture
+def judge(make_app, run):
+    """A worker whose beats have been answered for long enough, and whose next one is due later."""
+    runner = run(make_app(heartbeat_ttl=60, heartbeat_interval=20, recovery_interval=60))
+    branch = runner._launcher.branches[0]
+    branch.heartbeat._healthy_since -= 60
+    assert branch.heartbeat.may_judge()
+    return branch
+
+
+def test_nobody_is_judged_after_a_jump_of_the_servers_clock(redis, left_behind, judge):
+    """It ends the heartbeats of the living too, until their next beat."""
+    left_behind(job(1))
+    judge.heartbeat._ahead -= 300
+    assert judge.recovery.sweep() == 0
+    judge.heartbeat.beat()
+    assert judge.heartbeat.steady()
+    assert not judge.heartbeat.may_judge()
+    assert judge.recovery.sweep() == 0
+    judge.heartbeat._healthy_since -= 60
+    assert judge.recovery.sweep() == 1
+
+
+def test_nobody_is_judged_by_one_who_slept_before_its_next_beat(redis, left_behind, judge, monkeypatch):
+    left_behind(job(1))
+    monkeypatch.setattr(heartbeat, "boottime", lambda: boottime() + 3600)
+    assert judge.recovery.sweep() == 0
+    judge.heartbeat.beat()
+    assert judge.recovery.sweep() == 0
 
 
 def test_a_process_with_a_heartbeat_keeps_its_jobs(app, run, redis, left_behind, seen):
