@@ -23,7 +23,10 @@ else:
         return _real_monotonic[0]()
 
 
+_real_time = (time.time,)
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+_COURSE_S = 120.0
+"""For how long a clock that follows the server's goes by itself."""
 
 
 def boottime() -> float:
@@ -43,20 +46,43 @@ def _frozen_time() -> float:
 class Clock:
     """Wall time in epoch seconds, shifted by `offset`.
 
-    `offset` is in seconds, 0.0 at first; a worker sets it to what the Redis server's clock is ahead of
-    this machine's. A frozen clock ignores it.
+    `offset` is in seconds, 0.0 at first; a worker follows the Redis server's clock, and sets it to what that
+    is ahead of this machine's. A frozen clock ignores both.
     """
 
-    __slots__ = ("_day", "offset")
+    __slots__ = ("_course", "_day", "offset")
 
     def __init__(self, offset: float = 0.0) -> None:
         self.offset = offset
+        self._course = (0.0, 0.0)
         self._day = (-1, "")
 
     def now(self) -> float:
         """Epoch seconds, with microseconds."""
         read: Callable[[], float] = time.time
-        return _frozen_time() if type(read) is FunctionType else read() + self.offset
+        if type(read) is FunctionType:
+            return _frozen_time()
+        ahead, until = self._course
+        if until and (at := boottime()) < until:
+            return at + ahead
+        return read() + self.offset
+
+    def local(self) -> float:
+        """This machine's time, without the offset, and never frozen."""
+        read: Callable[[], float] = time.time
+        if type(read) is FunctionType:
+            return time.clock_gettime(time.CLOCK_REALTIME) if _BOOTTIME is not None else _real_time[0]()
+        return read()
+
+    def follow(self, offset: float, local: float, at: float) -> None:
+        """Set the offset from `local`, and go on for a while by `boottime`, which was `at` then.
+
+        Nobody sets that one. Else jobs would be due before their time once this machine's clock is put right,
+        and the offset is still what it was before.
+        """
+        self.offset = offset
+        if _BOOTTIME is not None:
+            self._course = (local + offset - at, at + _COURSE_S)
 
     def now_ms(self) -> int:
         """Epoch milliseconds, cut off, not rounded."""

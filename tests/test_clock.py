@@ -11,7 +11,8 @@ import time
 import pytest
 from freezegun import freeze_time
 
-from sidekiq_lua.clock import Clock, iso_ms, monotonic
+from sidekiq_lua import clock as module
+from sidekiq_lua.clock import Clock, boottime, iso_ms, monotonic
 
 FROZEN = 1795488764.438
 
@@ -43,6 +44,51 @@ def test_now_ms_is_whole_milliseconds() -> None:
     now = Clock().now_ms()
     assert isinstance(now, int)
     assert before <= now <= time.time_ns() // 1_000_000
+
+
+class Stepped:
+    """The machine's clock, once somebody has set it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._read = seconds, time.time
+
+    def __call__(self) -> float:
+        return self._read() + self._seconds
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no clock that nobody sets")
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_that_follows_does_not_jump_with_the_machines(
+    step: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = time.time()
+    clock = Clock()
+    clock.follow(-step, clock.local(), boottime())
+    monkeypatch.setattr(time, "time", Stepped(step))
+    assert 0 <= clock.now() - (before - step) < 60
+    assert 0 <= clock.local() - (before + step) < 60
+    clock.follow(-step, clock.local(), boottime())
+    assert 0 <= clock.now() - before < 60
+
+
+def test_it_goes_by_the_machines_again_when_nobody_has_told_it_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    clock.follow(100.0, clock.local(), boottime())
+    later = boottime() + 3600
+    monkeypatch.setattr(module, "boottime", lambda: later)
+    assert clock.now() - time.time() == pytest.approx(100, abs=5)
+
+
+def test_a_clock_that_follows_can_be_frozen() -> None:
+    clock = Clock()
+    clock.follow(100.0, clock.local(), boottime())
+    with freeze_time("2026-11-24T02:52:44.438"):
+        assert clock.now() == FROZEN
+        assert clock.local() > FROZEN + 60
+        clock.follow(200.0, clock.local(), boottime())
+    assert 199 < clock.now() - time.time() < 201
 
 
 @freeze_time("2026-11-24T02:52:44.438")

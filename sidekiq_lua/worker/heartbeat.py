@@ -162,14 +162,14 @@ class Heartbeat(Actor):
     def _measure(self) -> int:
         """The round trip in microseconds; also takes the offset of the server's clock."""
         clock = self._app.clock
-        local, before = clock.now() - clock.offset, boottime()
+        local, before = clock.local(), boottime()
         server, after = self._server_time(), boottime()
         rtt_s = after - before
         if server - after - self._ahead >= _JUMP_S:
             self._healthy_since = None
         self._ahead = server - before
         offset = server - (local + rtt_s / 2)
-        clock.offset = offset if abs(offset) > max(_SKEW_NOISE_S, 2 * rtt_s) else 0.0
+        clock.follow(offset if abs(offset) > max(_SKEW_NOISE_S, 2 * rtt_s) else 0.0, local, before)
         if abs(offset) > SKEW_WARNING_S and not self._skew_warned:
             self._skew_warned = True
             self._app.logger.warning(

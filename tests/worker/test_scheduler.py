@@ -1,9 +1,11 @@
 """Due jobs: moved once, by their bytes, through client middleware."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from freezegun import freeze_time
 from waiting import wait_until
 
 from sidekiq_lua.payload import Codec
@@ -44,6 +46,40 @@ def test_a_scheduled_job_runs_when_it_is_due(app, run, redis):
     wait_until(lambda: seen)
     assert seen[0][0] == 1
     assert 0 <= seen[0][1] - at.timestamp() < 2
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="the system has no clock that nobody sets")
+@pytest.mark.parametrize("wrong", [-3600, 0])
+def test_no_job_is_early_when_the_machines_clock_is_set(make_app, run, redis, monkeypatch, wrong):
+    """To an hour later than it was, between two beats."""
+    real = time.time
+
+    class Shifted:
+        def __call__(self):
+            return real() + wrong
+
+    app = make_app(heartbeat_interval=20, heartbeat_ttl=60)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", Shifted())
+        branch = run(app)._launcher.branches[0]
+        wrong += 3600
+        redis.zadd("schedule", {b'{"class":"A","args":[]}': real() + 1800})
+        branch.scheduler.step()
+        branch.heartbeat.beat()
+        skew = app.clock.now() - real()
+    assert redis.zcard("schedule") == 1
+    assert app.clock.offset == pytest.approx(-wrong, abs=1)
+    assert skew == pytest.approx(0, abs=1)
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_worker_learns_the_servers_clock_while_its_own_is_frozen(make_app, run, log):
+    app = make_app(heartbeat_interval=20, heartbeat_ttl=60)
+    with freeze_time("2026-11-24"):
+        branch = run(app)._launcher.branches[0]
+        branch.heartbeat.beat()
+    assert app.clock.offset == pytest.approx(0, abs=1)
+    assert "clock differs" not in log.getvalue()
 
 
 def test_what_is_not_due_stays(app, scheduler, redis, dump):
