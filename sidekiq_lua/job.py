@@ -138,8 +138,8 @@ class JobBase(Faked, Generic[P]):
     def retry_in(cls, hook: RetryIn) -> RetryIn:
         """Decorator: `hook(count, error, payload)` says when to retry.
 
-        Seconds (an int above 0), "discard", "kill", or None for the default of count⁴ + 15 s; count is
-        0 for the first retry. Sidekiq's jitter is added to either.
+        Seconds (1 or more, of any kind of number) or a timedelta, "discard", "kill", or None for the default
+        of count⁴ + 15 s; count is 0 for the first retry. Sidekiq's jitter is added to either.
         """
         cls._retry_in = _checked_hook(cls, "retry_in", hook)
         return hook

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigurationError, UnparsablePayload, UnserializableArguments
 from ..job import JobBase
 from ..log import SidekiqLogger
-from ..payload import Payload, new_jid
+from ..payload import Payload, new_jid, shorten
 from ..store.running import Burial
 from .delivery import Delivery
 from .exchange import Exchange
-from .retry import Discard, Exhausted, Policy, Retry, decide
+from .retry import Discard, Exhausted, Policy, Retry, decide, whole_seconds
 
 if TYPE_CHECKING:
     from ..app import App
 
 JobClass = type[JobBase[Any]]
+
+_WISHES = ("discard", "kill", "default")
 
 
 class ErrorReporter:
@@ -117,7 +119,10 @@ class FailureHandler(ErrorReporter):
 
         def retry_in(count: int, error: BaseException, payload: Payload) -> Any:
             try:
-                return hook(count, error, payload) if hook else None
+                wish = hook(count, error, payload) if hook else None
+                if wish and wish not in _WISHES and whole_seconds(wish) is None:
+                    raise TypeError(f"it answered {shorten(wish)}, not seconds, 'discard', 'kill' or None")
+                return wish
             except Exception as failure:
                 self.report(failure, {"context": f"retry_in of {hooks} failed, the default delay is taken"})
                 return None

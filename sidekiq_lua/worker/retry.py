@@ -8,6 +8,9 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import ujson
@@ -103,11 +106,19 @@ def _exhausted(payload: Payload, count: int, limit: int, now: float) -> bool:
 
 
 def _delay(wish: Any, count: int) -> float:
+    asked_s = whole_seconds(wish)
+    return asked_s if asked_s is not None and asked_s > 0 else float(count**4 + 15)
+
+
+def whole_seconds(wish: Any) -> int | None:
+    """What a retry_in hook wished, whatever kind of number it is; None for what is no time."""
     if isinstance(wish, timedelta):
-        wish = wish.total_seconds()
-    if is_number(wish) and int(wish) > 0:
-        return int(wish)
-    return float(count**4 + 15)
+        return int(wish.total_seconds())
+    is_time = isinstance(wish, Real | Decimal) and not isinstance(wish, bool)
+    try:
+        return int(wish) if is_time and isfinite(wish) else None
+    except (ValueError, OverflowError):  # also of an int that is beyond all floats
+        return None
 
 
 def class_name(error: BaseException) -> str:

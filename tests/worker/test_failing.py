@@ -1,6 +1,7 @@
 """Jobs that fail: retries, hooks, death, discard, and what no handler may break."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from waiting import wait_until
@@ -251,6 +252,17 @@ def test_a_job_that_cannot_be_written_again_is_buried_as_it_was(app, run, redis,
     redis.lpush("queue:default", raw)
     run(app)
     assert wait_until(lambda: redis.zrange("dead", 0, -1)) == [raw]
+
+
+@pytest.mark.parametrize("wish", [datetime(2030, 1, 1, tzinfo=UTC), "100", True])
+def test_what_is_no_answer_of_retry_in_is_told(app, run, redis, failing, errors, wish):
+    job = failing()
+    job.retry_in(lambda count, error, payload: wish)
+    job.perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("retry") == 1)
+    (told,) = [error for error, context, _ in errors if "the default delay is taken" in context["context"]]
+    assert str(told) == f"it answered {wish!r}, not seconds, 'discard', 'kill' or None"
 
 
 def test_a_hook_that_wants_to_end_the_program_ends_nothing(app, run, redis, failing, errors):

@@ -5,6 +5,9 @@ import json
 import random
 import zlib
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from http import HTTPStatus
 
 import pytest
 
@@ -139,12 +142,20 @@ class TestRetryFor:
 
 
 class TestRetryIn:
-    @pytest.mark.parametrize(("wish", "delay"), [(1, 1), (2.9, 2), (timedelta(minutes=2), 120)])
+    @pytest.mark.parametrize(
+        ("wish", "delay"),
+        [
+            (1, 1), (2.9, 2), (timedelta(minutes=2), 120), (Decimal("3600.5"), 3600), (Fraction(7, 2), 3),
+            (HTTPStatus.OK, 200),
+        ],
+    )  # fmt: skip
     def test_a_time_replaces_the_delay_and_keeps_the_jitter(self, wish, delay):
         outcome = decide(job(), "q", ValueError(), True, policy(retry_in=lambda *_: wish))
         assert outcome.due == NOW + delay + 9
 
-    @pytest.mark.parametrize("wish", [0, -5, 0.5, None, "later", True, float("nan"), float("inf")])
+    @pytest.mark.parametrize(
+        "wish", [0, -5, 0.5, None, "later", True, float("nan"), float("inf"), 10**400, Decimal("sNaN")]
+    )
     def test_anything_else_means_the_default(self, wish):
         assert decide(job(), "q", ValueError(), True, policy(retry_in=lambda *_: wish)).due == NOW + 15 + 9
 
