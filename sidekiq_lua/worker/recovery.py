@@ -33,8 +33,8 @@ class Recovery(Actor):
     checks the key again. A process whose own beats have failed lately, whose own key is gone, or for which
     the server's clock has jumped ahead, judges nobody but those that were seen to die: everybody's heartbeat
     may be gone. A job that was running in `crash_limit` processes that died within `crash_window` seconds is
-    a poison pill: it goes to `quarantine_queue` or, where that is not set or is where it came from, to the dead
-    set.
+    a poison pill: it goes to `quarantine_queue` or, where that is not set or is where it came from, to the
+    dead set.
     """
 
     name = "recovery"
