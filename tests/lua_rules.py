@@ -68,6 +68,7 @@ USERS_WORK = {
 TAILS: Mapping[str, str] = {
     "announce": "two arguments for each script of this version",
     "beat": "a key for each queue of this process, and arguments for its owners and its hash's few fields",
+    "claim": "at most 200 entries, as the client reads them",
     "due": "the keys of two sets",
     "flush_metrics": "four words for each of 26 counters",
     "forget": "a key for each queue of one owner",

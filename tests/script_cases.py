@@ -66,6 +66,7 @@ CASES: dict[str, Case] = {
         STORE.bulk.bury("retry", [Entry(job(22), NOW - 2), Entry(job(9), 1.0)], BURIAL), OTHERS
     ),
     "cancel_iteration": Case(_iterations.cancel("1", NOW), _ITERATION),
+    "claim": Case(STORE.entries.claim("schedule", [(job(23), NOW + 60), (job(9), NOW + 60)], NOW), OTHERS),
     "clear_queue": Case(
         _queues.clear("default"), {**WAITING, **HELD, "queues": {"default", "low"}}, (11, 12)
     ),

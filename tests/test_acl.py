@@ -119,7 +119,7 @@ def test_a_role_may_run_its_scripts(redis: redis_py.Redis, login: Login, role: s
     ("role", "may"),
     [
         ("enqueuer", []),
-        ("scheduler", []),
+        ("scheduler", ["schedule"]),
         ("dashboard", []),
     ],
 )
@@ -338,7 +338,8 @@ def test_the_line() -> None:
     assert line == (
         "ACL SETUSER sidekiq-scheduler reset on >PASSWORD %RW~queue:* %RW~queues %RW~retry %RW~schedule "
         "+@connection -@dangerous +script|exists +script|load "
-        "+exists +llen +lpush +sadd +scard +zmscore +zrange +zrem (~* +eval +eval_ro +evalsha +evalsha_ro)\n"
+        "+exists +llen +lpush +sadd +scard +zadd +zmscore +zrange +zrem "
+        "(~* +eval +eval_ro +evalsha +evalsha_ro)\n"
     )
 
 
@@ -358,7 +359,7 @@ def test_a_password_is_not_shown(tmp_path: Path) -> None:
 
 def test_json() -> None:
     found = json.loads(shown("scheduler", "--json"))
-    assert found["scripts"] == ["due", "promote", "push"]
+    assert found["scripts"] == ["claim", "due", "promote", "push"]
     assert found["keys"] == {"queue:*": "rw", "queues": "rw", "retry": "rw", "schedule": "rw"}
     assert "zrem" in found["commands"]
     assert found["line"].startswith("ACL SETUSER sidekiq-scheduler reset on >PASSWORD ")

@@ -93,6 +93,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "beat.paused": ("paused_classes",),
     "bury_entries.entries": ("schedule", "retry"),
     "bury_entry.entries": ("schedule", "retry"),
+    "claim.entries": ("schedule", "retry"),
     "due.sets": ("schedule", "retry"),
     "delete_job.queue": ("queue", "held"),
     "held.running": ("running", "held"),

@@ -49,6 +49,7 @@ class Entries:
         self._all = {**self._sets, "dead": keys.dead}
         scripts = library()
         self._due = scripts["due"].call
+        self._claim = scripts["claim"].call
         self._promote = scripts["promote"].call
         self._enqueue = scripts["enqueue_entry"].call
         self._bury = scripts["bury_entry"].call
@@ -72,6 +73,20 @@ class Entries:
             bytes=DUE_BYTES,
             skips=[skips.get(name, 0) for name in self._sets],
             read=lambda reply: dict(zip(self._sets, reply, strict=True)),
+        )
+
+    def claim(
+        self, name: str, entries: Sequence[tuple[bytes, float]], now: float
+    ) -> Call[list[float | None]]:
+        """Give at most 200 entries of one set, due at epoch seconds `now`, the scores beside them.
+
+        For each its score before; None: it is gone or not due.
+        """
+        return self._claim(
+            entries=self._sets[name],
+            now=repr(now),
+            rest=[part for entry, score in entries for part in (entry, repr(score))],
+            read=lambda reply: [float(score) if score else None for score in reply],
         )
 
     def promote(self, name: str, promotions: Sequence[Promotion], now: float) -> Call[list[int]]:

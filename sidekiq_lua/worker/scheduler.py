@@ -21,13 +21,16 @@ BATCH = 200
 _FEW_PROCESSES = 10
 _INITIAL_WAIT_S = 10.0
 _BEATEN_S = 0.05
+_CLAIM_S = 60.0
+"""How late a job is at most whose poller ends between claiming and moving it."""
 
 
 class Scheduler(Actor):
     """Reads due entries, runs client middleware on them, and promotes them by their stored bytes.
 
     Any number of processes may do it at once: an entry that another one took is gone, and nothing
-    happens. What is no job, or what middleware stops, is settled by the same call.
+    happens. Where there is client middleware, it runs for an entry in the one process that has claimed it.
+    What is no job, or what middleware stops, is settled by the same call.
     """
 
     name = "scheduler"
@@ -76,20 +79,39 @@ class Scheduler(Actor):
         more = self._beaten = False
         tail = b',"enqueued_at":%b}' % app.stamp.text()
         for name, entries in self._transport.run(app.store.entries.due(now, BATCH, skips)).items():
-            promotions = [made for entry in entries if (made := self._prepare(entry, tail)) is not None]
+            scores, until = self._claim(name, entries, now)
+            promotions = [made for entry in scores if (made := self._prepare(entry, tail)) is not None]
             states = []
             if promotions:
-                states = self._transport.run(app.store.entries.promote(name, promotions, now))
+                states = self._transport.run(app.store.entries.promote(name, promotions, until))
             for promotion, state in zip(promotions, states, strict=True):
                 if state == -1:
                     app.logger.error(
                         "a due job stays in %s: the key of queue %r is not a list", name, promotion.queue
                     )
-            self._beaten = self._beaten or states.count(0) * 2 > len(states)
-            stayed = len(entries) - len(promotions) + states.count(-1)
-            skips[name] = skips.get(name, 0) + stayed
+            taken = len(entries) - len(scores)
+            self._beaten = self._beaten or (taken + states.count(0)) * 2 > taken + len(states)
+            gone = {made.entry for made, state in zip(promotions, states, strict=True) if state != -1}
+            stay = [(entry, score) for entry, score in scores.items() if entry not in gone]
+            if stay and until > now:
+                self._transport.run(app.store.entries.claim(name, stay, until))
+            skips[name] = skips.get(name, 0) + len(stay)
             more = more or len(entries) == BATCH or sum(map(len, entries)) >= DUE_BYTES
         return more
+
+    def _claim(self, name: str, entries: list[bytes], now: float) -> tuple[dict[bytes, float], float]:
+        """Which entries are this poller's alone, with their scores, and until when.
+
+        Where client middleware runs, no two pollers may be at one entry: if it lets one like a job pass at
+        a time, one poller would forget the job that the other is about to move.
+        """
+        if not entries or not self._app.config.client_middleware:
+            return dict.fromkeys(entries, now), now
+        until = now + _CLAIM_S
+        call = self._app.store.entries.claim(name, [(entry, until) for entry in entries], now)
+        scores = self._transport.run(call)
+        mine = {entry: score for entry, score in zip(entries, scores, strict=True) if score is not None}
+        return mine, until
 
     def _prepare(self, entry: bytes, tail: bytes) -> Promotion | None:
         """What to push for a due entry; None if it has to stay because middleware failed on it."""

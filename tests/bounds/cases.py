@@ -105,6 +105,10 @@ def promote(jobs: int, size: int) -> Make:
     return make
 
 
+def claim(crowd: Crowd, n: int) -> Call[Any]:
+    return STORE.entries.claim("schedule", [(raw, NOW) for raw in crowd.scheduled(n, 200, 0)], NOW)
+
+
 def entry(size: int, make: Callable[[Entry, int], Call[Any]]) -> Make:
     def prepare(crowd: Crowd, n: int) -> Call[Any]:
         (raw,) = crowd.scheduled(n, 1, size)

@@ -136,3 +136,16 @@ def test_promote_takes_the_most_that_the_poller_sends(run: Any, put: Any, db: An
     after = db()
     assert after.pop("queues") == {f"q{n}" for n in range(40)}
     assert after == {f"queue:q{n}": [job(m) for m in range(99, -1, -1) if m % 40 == n] for n in range(40)}
+
+
+def test_a_claim_is_one_pollers_and_is_given_back(run: Any, put: Any, db: Any) -> None:
+    put({"schedule": [(job(1), 1.25), (job(2), NOW + 1)], "retry": [(job(4), 1.0)]})
+    asked = [(job(n), NOW + 60) for n in (1, 2, 3)]
+
+    assert run(STORE.entries.claim("schedule", asked, NOW)) == [1.25, None, None]
+    assert run(STORE.entries.claim("schedule", asked, NOW)) == [None, None, None]
+    assert run(STORE.entries.due(NOW, 9, {})) == {"retry": [job(4)], "schedule": []}
+    assert run(promote(Promotion(job(1), "", b""))) == [0]
+
+    assert run(STORE.entries.claim("schedule", [(job(1), 1.25)], NOW + 60)) == [NOW + 60]
+    assert db()["schedule"] == [(job(1), 1.25), (job(2), NOW + 1)]

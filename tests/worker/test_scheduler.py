@@ -209,3 +209,37 @@ def test_who_is_beaten_to_the_entries_waits_a_little(app, scheduler, redis, monk
     assert scheduler.step() < 0.1
     assert redis.zcard("schedule") == 150
     assert redis.llen("queue:default") == 0
+
+
+def test_a_middleware_that_lets_one_like_a_job_pass_loses_none_to_two_pollers(app, make_app, redis):
+    """As one for unique jobs does: the second poller would forget what the first is about to move."""
+    other = make_app()
+    schedulers = [Scheduler(each, each.transport(), ErrorReporter(each), lambda: 1) for each in (app, other)]
+
+    class Unique:
+        def call(self, job_class, payload, queue, redis_, next):
+            return next() if redis.set(f"like:{payload['args']}", 1, nx=True) else None
+
+    class Meanwhile(Unique):
+        def call(self, *args):
+            passed = super().call(*args)
+            schedulers[1].enqueue_due({})
+            return passed
+
+    app.config.client_middleware.add(Meanwhile)
+    other.config.client_middleware.add(Unique)
+    redis.zadd("schedule", {f'{{"class":"A","args":[{n}],"jid":"{n}"}}': 1 for n in range(3)})
+    schedulers[0].enqueue_due({})
+    assert redis.llen("queue:default") == 3
+    assert redis.zcard("schedule") == 0
+
+
+def test_what_middleware_failed_on_keeps_its_time(app, scheduler, redis):
+    class Broken:
+        def call(self, job_class, payload, queue, redis, next):
+            raise RuntimeError
+
+    app.config.client_middleware.add(Broken)
+    redis.zadd("retry", {b'{"class":"A","args":[]}': 12.5})
+    drain(scheduler)
+    assert redis.zscore("retry", b'{"class":"A","args":[]}') == 12.5
