@@ -63,7 +63,7 @@ class Actor(ABC):
             try:
                 pause = self.step()
                 away = False
-            except Exception as error:
+            except BaseException as error:  # also SystemExit, which code of the application may raise here
                 # That Redis is away is told once, not every few seconds.
                 if not (away and isinstance(error, RedisUnavailable)):
                     self._errors.report(error, {"context": f"the {self.name} failed, it goes on"})

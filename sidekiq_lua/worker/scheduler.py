@@ -126,7 +126,7 @@ class Scheduler(Actor):
         payload = filled(app, found, queue)
         try:
             return Promotion(entry, *to_push(app, entry, payload))
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: it would end all that polls, in every process
             self._errors.report(
                 error, {"context": "client middleware failed on a due job, which stays", "job": payload}
             )

@@ -1,6 +1,7 @@
 """Due jobs: moved once, by their bytes, through client middleware."""
 
 import json
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -243,3 +244,18 @@ def test_what_middleware_failed_on_keeps_its_time(app, scheduler, redis):
     redis.zadd("retry", {b'{"class":"A","args":[]}': 12.5})
     drain(scheduler)
     assert redis.zscore("retry", b'{"class":"A","args":[]}') == 12.5
+
+
+def test_a_middleware_that_wants_to_end_the_program_ends_no_poller(app, run, redis, log):
+    class Leave:
+        def call(self, job_class, payload, queue, redis, next):
+            return sys.exit(1) if payload["args"] == ["exit"] else next()
+
+    app.config.client_middleware.add(Leave)
+    redis.zadd("schedule", {b'{"class":"A","args":["exit"]}': 1})
+    scheduler = run(app)._launcher.branches[0].scheduler
+    wait_until(lambda: "client middleware failed on a due job" in log.getvalue())
+    redis.zadd("schedule", {b'{"class":"A","args":[1],"queue":"other"}': 2})
+    wait_until(lambda: redis.llen("queue:other") == 1)
+    assert redis.zrange("schedule", 0, -1) == [b'{"class":"A","args":["exit"]}']
+    assert scheduler.runs
