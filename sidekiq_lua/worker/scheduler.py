@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ..clock import monotonic
 from ..errors import UnparsablePayload
 from ..payload import DEFAULTS, Payload
 from ..store import Transport
@@ -80,7 +81,7 @@ class Scheduler(Actor):
         tail = b',"enqueued_at":%b}' % app.stamp.text()
         for name, entries in self._transport.run(app.store.entries.due(now, BATCH, skips)).items():
             scores, until = self._claim(name, entries, now)
-            promotions = [made for entry in scores if (made := self._prepare(entry, tail)) is not None]
+            promotions = self._prepare_all(scores, tail)
             states = []
             if promotions:
                 states = self._transport.run(app.store.entries.promote(name, promotions, until))
@@ -112,6 +113,17 @@ class Scheduler(Actor):
         scores = self._transport.run(call)
         mine = {entry: score for entry, score in zip(entries, scores, strict=True) if score is not None}
         return mine, until
+
+    def _prepare_all(self, entries: Iterable[bytes], tail: bytes) -> list[Promotion]:
+        """For as many as there is time for while they are claimed: slow middleware leaves some for later."""
+        made, enough = [], monotonic() + _CLAIM_S / 2
+        for entry in entries:
+            promotion = self._prepare(entry, tail)
+            if promotion is not None:
+                made.append(promotion)
+            if monotonic() > enough:
+                break
+        return made
 
     def _prepare(self, entry: bytes, tail: bytes) -> Promotion | None:
         """What to push for a due entry; None if it has to stay because middleware failed on it."""

@@ -10,6 +10,7 @@ from freezegun import freeze_time
 from waiting import wait_until
 
 from sidekiq_lua.payload import Codec
+from sidekiq_lua.worker import scheduler as module
 from sidekiq_lua.worker.failure import ErrorReporter
 from sidekiq_lua.worker.scheduler import Scheduler
 
@@ -259,3 +260,23 @@ def test_a_middleware_that_wants_to_end_the_program_ends_no_poller(app, run, red
     wait_until(lambda: redis.llen("queue:other") == 1)
     assert redis.zrange("schedule", 0, -1) == [b'{"class":"A","args":["exit"]}']
     assert scheduler.runs
+
+
+def test_slow_middleware_leaves_for_later_what_it_has_claimed(app, scheduler, redis, monkeypatch):
+    """Else another poller would claim it as well before this one moves it."""
+    monkeypatch.setattr(module, "_CLAIM_S", 0.4)
+    ends = time.monotonic() + 0.3
+
+    class Slow:
+        def call(self, job_class, payload, queue, redis, next):
+            while payload["args"] == [1] and time.monotonic() < ends:
+                time.sleep(0.01)
+            return next()
+
+    app.config.client_middleware.add(Slow)
+    redis.zadd("schedule", {f'{{"class":"A","args":[{n}],"jid":"{n}"}}': n for n in range(4)})
+    scheduler.enqueue_due({})
+    assert redis.llen("queue:default") == 2
+    assert [score for _, score in redis.zrange("schedule", 0, -1, withscores=True)] == [2, 3]
+    drain(scheduler)
+    assert redis.llen("queue:default") == 4
