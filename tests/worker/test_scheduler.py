@@ -64,6 +64,8 @@ def test_no_job_is_early_when_the_machines_clock_is_set(make_app, run, redis, mo
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", Shifted())
         branch = run(app)._launcher.branches[0]
+        branch.heartbeat.stop()
+        assert branch.heartbeat.join(5)
         wrong += 3600
         redis.zadd("schedule", {b'{"class":"A","args":[]}': real() + 1800})
         branch.scheduler.step()
