@@ -145,12 +145,16 @@ def test_jobs_that_were_fetched_ahead_do_not_begin_in_a_zombie(
     """They have run elsewhere by then; nor do those that an answer on its way brings."""
     for n in range(3000):
         crew.push(app, f"ok-{n}", "WorkJob", 0)
-    zombie = crew.worker(concurrency=2)
+    zombie = crew.worker(concurrency=5)
+
+    def held() -> int:
+        return sum(redis.llen(key) for key in redis.keys("lua:running:*"))
 
     def stopped_with_many() -> bool:
-        if Keyspace.of(redis).inside("lua:running:") > 15:
+        # Five run. How many more are taken depends on how long the last ones took, on a busy machine too.
+        if held() > 12:
             zombie.signal("STOP")
-            if Keyspace.of(redis).inside("lua:running:") > 15:
+            if held() > 12:
                 return True
             zombie.signal("CONT")
         return False
@@ -164,8 +168,8 @@ def test_jobs_that_were_fetched_ahead_do_not_begin_in_a_zombie(
     zombie.signal("CONT")
     assert zombie.stop() == 0
     begun_before = {(e.jid, e.run) for e in crew.ledger.read() if e.pid == zombie.pid and e.at < stopped_at}
-    # It may have been stopped between the decision and the job's first line.
-    assert len(set(crew.check().extra) - begun_before) <= 2
+    # Its threads may have been stopped between the decision and the job's first line.
+    assert len(set(crew.check().extra) - begun_before) <= 5
 
 
 def test_an_owner_is_remembered_for_as_long_as_something_may_still_come(
