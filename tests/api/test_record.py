@@ -87,12 +87,12 @@ def test_what_is_nested_too_deep_is_no_error(app: Sidekiq, redis: Any) -> None:
     deep = "[" * 30_000 + "]" * 30_000
     packed = base64.b64encode(zlib.compress(deep.encode())).decode()
     redis.hset("it-a", mapping={"ex": 1, "c": deep, "rt": 1})
-    redis.sadd("processes", "p")
-    redis.hset("p", mapping={"info": deep, "busy": 1, "beat": 1, "quiet": "false"})
-    redis.hset("p:work", "t", deep)
+    redis.sadd("processes", "host:1:abc")
+    redis.hset("host:1:abc", mapping={"info": deep, "busy": 1, "beat": 1, "quiet": "false"})
+    redis.hset("host:1:abc:work", "t", deep)
     assert record(app, error_backtrace=packed).error_backtrace is None
     assert IterableJobQuery("a", app)["a"].cursor == deep
-    assert ProcessSet(app, clean=False)["p"].tag == ""
+    assert ProcessSet(app, clean=False)["host:1:abc"].tag == ""
     assert list(WorkSet(app)) == []
 
 

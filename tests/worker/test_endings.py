@@ -173,6 +173,7 @@ runner.stop()
 """
 
 
+@pytest.mark.own_keys
 @pytest.mark.parametrize("kind", ["Sync", "Async", "Items"])
 @pytest.mark.parametrize("how", ["return", "exit", "raise"])
 def test_a_fork_that_comes_out_of_perform_ends_there(url, redis, kind, how):
