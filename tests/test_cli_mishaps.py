@@ -159,7 +159,7 @@ ALONE = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mou
 def contained(start: Start, cli: CommandLine) -> Start:
     """The same, but the supervisor is process 1."""
     if shutil.which("unshare") is None or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
-        pytest.skip("this machine makes no namespaces of processes")
+        pytest.skip("`unshare --pid` is refused here: needs util-linux, and root or user namespaces")
     cli.command = [*ALONE, *cli.command]
     return start
 

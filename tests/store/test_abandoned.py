@@ -42,6 +42,7 @@ def test_two_capsules_that_come_back_together(
     give_up(transport, proxy, 3)
     before = named(redis)
     assert len(before) == 3
+    # A server that takes its time, so that both are at it together; nothing is waited for by this.
     monkeypatch.setattr(fault, "at", lambda stage, name: time.sleep(0.02))
 
     def end() -> set[str]:

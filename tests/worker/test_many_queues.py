@@ -74,6 +74,20 @@ def finish(exchange):
         exchange.done(exchange.begin())
 
 
+@pytest.fixture
+def after_a_trip(make, fill):
+    """One that has run what its first trip brought, of so many jobs in the lowest queue."""
+
+    def begun(number):
+        fill(LOW, number)
+        exchange, named = make()
+        exchange.trip()
+        finish(exchange)
+        return exchange, named
+
+    return begun
+
+
 def found(exchange):
     return {delivery.queue for delivery in exchange.ready}
 
@@ -102,11 +116,8 @@ def test_few_queues_are_named_each_time(make, fill, now):
     assert named == [QUEUES[:MANY]] * 3
 
 
-def test_a_fetch_that_could_have_brought_more_is_followed_by_a_look_into_all(make, fill, now):
-    fill(LOW, 20)
-    exchange, named = make()
-    exchange.trip()
-    finish(exchange)
+def test_a_fetch_that_could_have_brought_more_is_followed_by_a_look_into_all(after_a_trip, fill, now):
+    exchange, named = after_a_trip(20)
     fill(MIDDLE, 5)
 
     # Eight of the twelve that were asked for: who has them looks again at once, and not after a moment.
@@ -120,11 +131,8 @@ def test_a_fetch_that_could_have_brought_more_is_followed_by_a_look_into_all(mak
     assert named == [QUEUES, [LOW], QUEUES]
 
 
-def test_a_fetch_that_finds_nothing_there_any_more_is_followed_by_a_look_into_all(make, fill, now):
-    fill(LOW, 12)
-    exchange, named = make()
-    exchange.trip()
-    finish(exchange)
+def test_a_fetch_that_finds_nothing_there_any_more_is_followed_by_a_look_into_all(after_a_trip, fill, now):
+    exchange, named = after_a_trip(12)
     fill(MIDDLE, 1)
 
     while exchange.trip():
@@ -134,11 +142,8 @@ def test_a_fetch_that_finds_nothing_there_any_more_is_followed_by_a_look_into_al
     assert named[:3] == [QUEUES, [LOW], QUEUES]
 
 
-def test_a_strictly_higher_queue_waits_for_a_moment_at_most(make, fill, now):
-    fill(LOW, 100)
-    exchange, _ = make()
-    exchange.trip()
-    finish(exchange)
+def test_a_strictly_higher_queue_waits_for_a_moment_at_most(after_a_trip, fill, now):
+    exchange, _ = after_a_trip(100)
     fill(HIGH, 1)
 
     exchange.trip()
@@ -172,24 +177,17 @@ def test_what_came_from_elsewhere_is_acknowledged_with_it(make, fill, now, redis
     assert not redis.llen("lua:running:host:1:abc:0.0:" + MIDDLE)
 
 
-def test_a_paused_queue_that_a_fetch_did_not_name_is_known_as_paused_still(make, fill, now, redis):
+def test_a_paused_queue_that_a_fetch_did_not_name_is_known_as_paused_still(after_a_trip, now, redis):
     redis.sadd("paused", MIDDLE)
-    fill(LOW, 100)
-    exchange, named = make()
-
-    exchange.trip()
-    finish(exchange)
+    exchange, named = after_a_trip(100)
     exchange.trip()
 
     assert named[-1] == [LOW]
     assert exchange.paused == {MIDDLE}
 
 
-def test_one_that_is_paused_meanwhile_brings_nothing_more(make, fill, now, redis):
-    fill(LOW, 100)
-    exchange, named = make()
-    exchange.trip()
-    finish(exchange)
+def test_one_that_is_paused_meanwhile_brings_nothing_more(after_a_trip, now, redis):
+    exchange, named = after_a_trip(100)
     redis.sadd("paused", LOW)
 
     while exchange.trip():
