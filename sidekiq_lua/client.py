@@ -132,9 +132,10 @@ class BaseClient(Sender):
     """Puts jobs in Redis for one instance. Thread-safe and fork-safe; `close` closes its connections.
 
     Every method may raise InvalidJob (the job is refused, nothing is written), RedisUnavailable (nothing
-    was sent), RedisFull, RedisRefused, and PushUnknown (no answer came: the jobs may be in Redis or not);
-    with the settings `wait_replicas` and `push_buffer` also NotReplicated and PushBufferFull. Keys:
-    `queues`, `queue:NAME`, `schedule`, and with `reliable_push` `lua:sent:*`.
+    was sent), RedisNotReady (a failover, a failing disk), RedisFull, RedisRefused, and PushUnknown (no answer
+    came: the jobs may be in Redis or not); with the settings `wait_replicas` and `push_buffer` also
+    NotReplicated and PushBufferFull. Keys: `queues`, `queue:NAME`, `schedule`, and with `reliable_push`
+    `lua:sent:*`.
     """
 
     @classmethod

@@ -129,7 +129,11 @@ class NotPushedAfterCommit(RedisError):
 
 
 class RedisRefused(RedisError):
-    """Redis answered with an error (no permission, read-only replica, disk errors, …)."""
+    """Redis answered with an error: no permission, a key of a wrong type, …"""
+
+
+class RedisNotReady(RedisRefused):
+    """Redis refuses for now: a replica, or too few of them (a failover?); its disk fails; a script hangs."""
 
 
 class RedisFull(RedisRefused):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .config.settings import LONGEST_PUSH_S
-from .errors import LostReply, RedisError, RedisRefused, RedisUnavailable
+from .errors import LostReply, RedisError, RedisNotReady, RedisRefused, RedisUnavailable
 from .push_buffer import PushBuffer
 from .sending import Parcel, Policy, deliver, run_here
 from .store import AsyncTransport
@@ -48,7 +48,7 @@ class Outbox:
             return
         try:
             run_here(deliver(parcels, policy, jids), self._app.transport(self._pool), policy.wait)
-        except RedisUnavailable as error:
+        except (RedisUnavailable, RedisNotReady) as error:
             self._keep(parcels, policy, error)
 
     async def send_async(
@@ -80,7 +80,7 @@ class Outbox:
                     answer = await _run(transport, action, policy.wait)
                 except RedisError as problem:
                     error = problem
-        except RedisUnavailable as gone:
+        except (RedisUnavailable, RedisNotReady) as gone:
             self._keep(parcels, policy, gone)
 
     @property
@@ -94,7 +94,7 @@ class Outbox:
 
     # -- inside -------------------------------------------------------------------------
 
-    def _keep(self, parcels: Sequence[Parcel], policy: Policy, error: RedisUnavailable) -> None:
+    def _keep(self, parcels: Sequence[Parcel], policy: Policy, error: RedisError) -> None:
         if not policy.kept or isinstance(error, LostReply):
             raise error
         self._buffer.keep(parcels, error)

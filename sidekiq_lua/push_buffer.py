@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import monotonic
 from .config.settings import LONGEST_PUSH_S
-from .errors import NotReplicated, PushBufferFull, RedisError, RedisUnavailable, ScriptError
+from .errors import NotReplicated, PushBufferFull, RedisError, ScriptError
 from .sending import Parcel, Policy, deliver, run_here
 from .store.calls import Wait
 from .store.sent import payloads
@@ -68,7 +68,7 @@ class PushBuffer:
         self._wake()
         return True
 
-    def keep(self, parcels: Sequence[Parcel], error: RedisUnavailable) -> None:
+    def keep(self, parcels: Sequence[Parcel], error: RedisError) -> None:
         """Keep a push that could not be sent. Raises PushBufferFull, or the error at the process's end."""
         if _ended_in == os.getpid():
             raise error
@@ -80,7 +80,7 @@ class PushBuffer:
             self._app.logger.warning("pushes are kept in memory until Redis is back: %s", error)
         self._wake()
 
-    def _add(self, parcels: Sequence[Parcel], error: RedisUnavailable | None) -> None:
+    def _add(self, parcels: Sequence[Parcel], error: RedisError | None) -> None:
         new = sum(len(payloads(parcel.call)) for parcel in parcels)
         limit = self._app.config.push_buffer or 0
         if self._jobs + new > limit:

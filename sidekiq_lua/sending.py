@@ -11,7 +11,15 @@ from time import sleep
 from typing import Any, NamedTuple
 
 from .clock import monotonic
-from .errors import LostReply, NotReplicated, PushUnknown, RedisError, RedisRefused, RedisUnavailable
+from .errors import (
+    LostReply,
+    NotReplicated,
+    PushUnknown,
+    RedisError,
+    RedisNotReady,
+    RedisRefused,
+    RedisUnavailable,
+)
 from .store.calls import Call, Wait
 from .store.sent import PushLane, PushLanes, once
 from .store.transport import Transport
@@ -57,6 +65,10 @@ class Policy(NamedTuple):
     wait: Wait | None = None
     kept: bool = False
 
+    def may_pass(self, error: RedisError) -> bool:
+        """Whether to wait for what a refused push needs, as for a Redis that is away."""
+        return isinstance(error, RedisNotReady) and (self.kept or self.patience_s > 0)
+
 
 Steps = Generator[list[Call[int]] | float, Any, None]
 """Yields calls to run, whose outcomes are sent back or thrown, and seconds to pause."""
@@ -89,7 +101,7 @@ def deliver(parcels: Sequence[Parcel], policy: Policy, jids: list[str]) -> Steps
             for parcel, outcome in zip(waiting, outcomes, strict=True):
                 if not isinstance(outcome, RedisError):
                     parcel.end()
-                elif parcel.uncertain:
+                elif parcel.uncertain or policy.may_pass(outcome):
                     # Refused before the script could look whether it was done.
                     again.append(parcel)
                     problem = outcome
@@ -102,7 +114,7 @@ def deliver(parcels: Sequence[Parcel], policy: Policy, jids: list[str]) -> Steps
                 return
         unsure = any(parcel.uncertain for parcel in waiting)
         untouched = not unsure and len(waiting) == len(parcels)
-        if untouched and (policy.kept or not isinstance(problem, RedisUnavailable)):
+        if untouched and (policy.kept or not isinstance(problem, RedisUnavailable | RedisNotReady)):
             _release(waiting)
             raise problem
         pause = min(pause * 2, _LONGEST_PAUSE_S)

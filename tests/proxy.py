@@ -60,6 +60,10 @@ class Proxy:
         """Forget what was planned; connections that were swallowed stay so."""
         self._plans.clear()
 
+    def redirect(self, port: int) -> None:
+        """Forward the connections to come to this port; those that are there stay."""
+        self._ports = (port,)
+
     @property
     def met(self) -> bool:
         """Whether every request that was planned for has come."""

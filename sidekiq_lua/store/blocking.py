@@ -7,10 +7,10 @@ from typing import Any
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import RedisRefused, RedisUnavailable
+from ..errors import RedisUnavailable
 from . import fault
 from .endpoint import Endpoint
-from .failures import CONNECTION, lost, unavailable
+from .failures import CONNECTION, denied, lost, unavailable
 from .running import Running
 
 _GRACE_S = 3.0
@@ -87,7 +87,7 @@ class BlockingMove:
             self.close()
             raise lost(self._endpoint, error, "BLMOVE") from error
         except theirs.RedisError as error:
-            raise RedisRefused(f"BLMOVE for queue {self.queue}: {error}") from error
+            raise denied(error, f"BLMOVE for queue {self.queue}") from error
         if fault.at:
             fault.at("after", "BLMOVE")
         return reply

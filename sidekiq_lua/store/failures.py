@@ -11,6 +11,7 @@ from ..errors import (
     LostReply,
     RedisError,
     RedisFull,
+    RedisNotReady,
     RedisRefused,
     RedisUnavailable,
     ScriptError,
@@ -21,6 +22,14 @@ from .scripts import Script
 
 CONNECTION = (theirs.ConnectionError, theirs.TimeoutError, OSError)
 """What redis-py raises when a connection cannot be made or breaks."""
+_CODES = {
+    theirs.NoPermissionError: "NOPERM",
+    theirs.ReadOnlyError: "READONLY",
+    theirs.MasterDownError: "MASTERDOWN",
+}
+"""Those that redis-py cuts off."""
+_NOT_READY = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "UNBLOCKED"})
+_MOVED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS"})
 
 
 def unavailable(endpoint: Endpoint, error: Exception) -> RedisUnavailable:
@@ -42,27 +51,43 @@ def lost(endpoint: Endpoint, error: Exception, what: str) -> RedisUnavailable:
 
 def refused(error: theirs.RedisError, script: Script) -> RedisError:
     """Redis answered a script with an error."""
-    text = str(error)
-    if isinstance(error, theirs.OutOfMemoryError) or text.startswith("OOM"):
+    text, code = str(error), _code(error)
+    if isinstance(error, theirs.OutOfMemoryError) or code == "OOM":
         return RedisFull(
             f"{script.name}.lua: Redis is full (maxmemory): raise maxmemory or wait until jobs are done"
         )
-    if isinstance(error, theirs.ReadOnlyError):
-        return RedisRefused(f"{script.name}.lua: this server is a replica, which takes no writes: {text}")
+    if code == "READONLY":
+        return RedisNotReady(f"{script.name}.lua: this server is a replica, which takes no writes: {text}")
+    if code in _NOT_READY:
+        return RedisNotReady(f"{script.name}.lua: {_told(error)}")
     if isinstance(error, theirs.NoPermissionError | theirs.BusyLoadingError):
         return RedisRefused(f"{script.name}.lua: {text}")
     return ScriptError(f"{script.where(text)}: {text}")
 
 
 def denied(error: theirs.RedisError, command: str) -> RedisRefused:
-    """Redis answered a plain command with an error. redis-py cuts off the code of a denied one."""
-    code = "NOPERM " if isinstance(error, theirs.NoPermissionError) else ""
-    return RedisRefused(f"{command}: {code}{error}")
+    """Redis answered a plain command with an error."""
+    kind = RedisNotReady if _code(error) in _NOT_READY else RedisRefused
+    return kind(f"{command}: {_told(error)}")
+
+
+def moved(reply: Any) -> bool:
+    """Whether nothing was done, and perhaps for a failover: another server may answer at this address now."""
+    return isinstance(reply, theirs.RedisError) and _code(reply) in _MOVED
 
 
 def outcome(call: Call[Any], reply: Any) -> Any:
     """What one call of many came to: its result, or the RedisError that it ended in."""
     return refused(reply, call.script) if isinstance(reply, theirs.RedisError) else call.read(reply)
+
+
+def _code(error: theirs.RedisError) -> str:
+    return _CODES.get(type(error)) or str(error).partition(" ")[0]
+
+
+def _told(error: theirs.RedisError) -> str:
+    cut = _CODES.get(type(error))
+    return f"{cut} {error}" if cut else str(error)
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from .abandoned import Abandoned
 from .calls import WAIT_GRACE_S, Call, Wait
 from .closing import hang_up, is_stale
 from .endpoint import Endpoint
-from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
+from .failures import CONNECTION, denied, lost, moved, outcome, refused, unavailable
 from .script_counts import ScriptCounts
 from .scripts import Script
 
@@ -141,7 +141,9 @@ class Transport:
         try:
             try:
                 reply = how(connection, call, packed)
-            except theirs.ReadOnlyError:
+            except theirs.ResponseError as error:
+                if not moved(error):
+                    raise
                 reply = self._again(connection, call, packed)
             except CONNECTION as error:
                 if not call.script.reads_only:
@@ -222,7 +224,7 @@ class Transport:
                         replies[n] = self._load_and_exchange(connection, calls[n], calls[n].packed())
                     except theirs.ResponseError as error:
                         replies[n] = error
-            unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
+            unsent = [n for n, reply in enumerate(replies) if moved(reply)]
             if unsent:
                 connection.disconnect()
                 self.open(connection)

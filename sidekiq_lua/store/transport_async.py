@@ -15,7 +15,7 @@ from ..errors import LoginRefused, RedisError, RedisRefused, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait, pack
 from .endpoint import Endpoint
-from .failures import CONNECTION, denied, lost, outcome, refused, unavailable
+from .failures import CONNECTION, denied, lost, moved, outcome, refused, unavailable
 from .lane import Lane
 from .script_counts import ScriptCounts
 from .scripts import Script
@@ -162,8 +162,9 @@ class AsyncTransport:
         try:
             try:
                 reply = await self._exchange(lane, call, packed)
-            except theirs.ReadOnlyError:
-                # Perhaps a failover: another server may answer at this address by now.
+            except theirs.ResponseError as error:
+                if not moved(error):
+                    raise
                 lane.leave()
                 reply = await self._again(call, packed)
             except CONNECTION as error:
@@ -243,7 +244,7 @@ class AsyncTransport:
                         replies[n] = await self._load_and_exchange(connection, calls[n], calls[n].packed())
                     except theirs.ResponseError as error:
                         replies[n] = error
-            unsent = [n for n, reply in enumerate(replies) if isinstance(reply, theirs.ReadOnlyError)]
+            unsent = [n for n, reply in enumerate(replies) if moved(reply)]
             if unsent:
                 await connection.disconnect(nowait=True)
                 await self._open(connection)

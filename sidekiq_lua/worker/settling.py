@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from ..errors import LostReply, RedisError, RedisUnavailable
+from ..errors import LostReply, RedisError, RedisNotReady, RedisRefused, RedisUnavailable
 from ..store import Transport
 from ..store.calls import Call
 from ..store.running import Settled
@@ -29,9 +29,9 @@ class Settling:
     def settle(self, delivery: Delivery, call: Call[Settled], after: After) -> None:
         """Retry, bury or drop a job, then call `after`. Raises RedisError; then it is owed."""
         try:
+            self._save(delivery)
             settled = self._run(delivery, call)
-        except RedisError as error:
-            delivery.resent = delivery.resent or isinstance(error, LostReply)
+        except RedisError:
             self.owed.append((delivery, call, after))
             raise
         self._ownership.held.discard(delivery)
@@ -44,18 +44,25 @@ class Settling:
             self._log.warning("the dead set held the same text already: %r", delivery.raw)
         after(settled)
 
-    def _run(self, delivery: Delivery, call: Call[Settled]) -> Settled:
-        """Settle it, and before that save how far it came, for others will go on with it."""
+    def _save(self, delivery: Delivery) -> None:
+        """Save how far it came, before others go on with it. Raises RedisUnavailable or RedisNotReady."""
         if delivery.unsaved is None:
+            return
+        try:
+            self._transport.run(delivery.unsaved)
+        except RedisNotReady:
+            # It may be ready again for the call that follows: a retry without its state begins anew.
+            raise
+        except RedisRefused as error:
+            self.report(str(error))
+        delivery.unsaved = None
+
+    def _run(self, delivery: Delivery, call: Call[Settled]) -> Settled:
+        try:
             return self._transport.run(call)
-        # In one packet, which the server takes as a whole: what refuses all writes for a while refuses both.
-        saved, settled = self._transport.run_many([delivery.unsaved, call])
-        if isinstance(settled, RedisError):
-            raise settled
-        if isinstance(saved, RedisError):
-            self.report(str(saved))
-        found: Settled = settled
-        return found
+        except LostReply:
+            delivery.resent = True
+            raise
 
     def settle_owed(self) -> None:
         """Settle what could not be settled before. Raises RedisUnavailable."""

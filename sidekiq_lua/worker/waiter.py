@@ -11,7 +11,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from ..clock import monotonic
-from ..errors import RedisError, RedisRefused
+from ..errors import RedisError, RedisNotReady, RedisRefused
 from ..store import Endpoint, Transport
 from ..store.blocking import BlockingMove
 from .admission import Admission
@@ -250,6 +250,8 @@ class Waiter:
             job = move.read()
         except RedisRefused as error:
             # A full Redis refuses BLMOVE, but not the fetch script.
+            if isinstance(error, RedisNotReady):
+                self._drop(move)  # another server may answer there by now
             if move.queue not in self._refused:
                 self._refused.add(move.queue)
                 self._log.warning("%s; it is fetched by polling meanwhile", error)

@@ -15,7 +15,7 @@ from proxy import Fate, Proxy
 from servers import Server
 from waiting import wait_until
 
-from sidekiq_lua.errors import RedisFull, RedisRefused, RedisUnavailable, ScriptError
+from sidekiq_lua.errors import RedisFull, RedisNotReady, RedisRefused, RedisUnavailable, ScriptError
 from sidekiq_lua.store import Transport, fault
 from sidekiq_lua.store import transport as transport_module
 from sidekiq_lua.store.calls import Call
@@ -226,7 +226,7 @@ def test_a_replica_that_stays_one_refuses(replica: Server, connect: Connect) -> 
 
     with pytest.raises(RedisRefused, match=r"^push\.lua: this server is a replica, which takes no writes"):
         transport.run(push(1))
-    assert [type(result) for result in transport.run_many([push(1)])] == [RedisRefused]
+    assert [type(result) for result in transport.run_many([push(1)])] == [RedisNotReady]
     assert transport.run(STORE.queues.names()) == ("0", [])
 
 

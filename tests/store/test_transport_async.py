@@ -19,6 +19,7 @@ from sidekiq_lua.errors import (
     LostReply,
     RedisError,
     RedisFull,
+    RedisNotReady,
     RedisRefused,
     RedisUnavailable,
     ScriptError,
@@ -115,8 +116,8 @@ def test_errors_are_the_same_ones(url: str, redis: redis_py.Redis, make_server: 
         async with connected(full.url) as transport:
             assert type(await raised(transport.run(push(1)))) is RedisFull
         async with connected(replica.url) as transport:
-            assert type(await raised(transport.run(push(1)))) is RedisRefused
-            assert [type(r) for r in await transport.run_many([push(1)])] == [RedisRefused]
+            assert type(await raised(transport.run(push(1)))) is RedisNotReady
+            assert [type(r) for r in await transport.run_many([push(1)])] == [RedisNotReady]
         async with connected(dead.url) as transport:
             assert type(await raised(transport.run(push(1)))) is RedisUnavailable
             assert type(await raised(transport.run_many([push(1)]))) is RedisUnavailable

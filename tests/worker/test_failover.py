@@ -1,0 +1,34 @@
+"""Behind the address of the server is another one by now, and the old one still answers."""
+
+from __future__ import annotations
+
+import pytest
+from proxy import Proxy
+from waiting import wait_until
+
+
+def waiting(client):
+    return [found["id"] for found in client.client_list() if found["cmd"] == "blmove"]
+
+
+@pytest.mark.own_keys
+def test_a_worker_that_waits_at_an_old_primary(make_app, run, make_server, log):
+    """It has lost its replicas and refuses to wait for jobs: the worker goes where the address leads now."""
+    old, new = make_server(), make_server()
+    with Proxy(old.port) as proxy, old.client() as before, new.client() as after:
+        app = make_app(redis=proxy.url)
+        ran = []
+
+        class Job(app.Job):
+            def perform(self, n):
+                ran.append(n)
+
+        run(app)
+        wait_until(lambda: waiting(before))
+        proxy.redirect(new.port)
+        before.config_set("min-replicas-to-write", 1)
+        before.client_unblock(waiting(before)[0])
+        wait_until(lambda: waiting(after), 10, log.getvalue())
+        Job.perform_async(1)
+        wait_until(lambda: ran == [1])
+        assert "NOREPLICAS" in log.getvalue()
