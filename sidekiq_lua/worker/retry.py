@@ -70,6 +70,8 @@ def decide(payload: Payload, queue: str, error: BaseException, default_retry: An
         retry = default_retry
     if retry is False or retry is None:
         return Discard(payload)
+    # Left out, it is 25 tries from now on, for whoever moves the job back to its queue adds that.
+    payload["retry"] = retry
     limit = retry if type(retry) is int else policy.max_retries
     payload["queue"] = payload.get("retry_queue") or queue
     payload["error_message"] = message_of(error)

@@ -80,6 +80,19 @@ def test_equal_jobs_without_a_jid_that_fail_at_once_are_all_tried_again(app, run
     assert len({load(raw)["jid"] for raw in redis.zrange("retry", 0, -1)}) == 200
 
 
+@pytest.mark.parametrize("stored", ["", ',"retry":null'])
+def test_a_job_without_retry_keeps_the_limit_of_its_class(app, run, redis, failing, stored):
+    """Other writers may leave it out; whoever moves a due job then writes that of any job, 25 tries."""
+    failing(retry=1)
+    redis.rpush("queue:default", b'{"class":"FailJob","args":[],"jid":"j"%b}' % stored.encode())
+    run(app)
+    [raw] = wait_until(lambda: redis.zrange("retry", 0, -1))
+    assert load(raw)["retry"] == 1
+    redis.zadd("retry", {raw: 1})
+    [dead] = wait_until(lambda: redis.zrange("dead", 0, -1))
+    assert (load(dead)["retry"], load(dead)["retry_count"]) == (1, 1)
+
+
 def test_a_retry_that_succeeds(app, run, redis):
     runs = []
 
