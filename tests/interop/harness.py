@@ -207,6 +207,7 @@ class RubyKind:
     command: str
     extra: dict[str, str]
     form: str
+    version: tuple[int, ...]
 
 
 def installed() -> RubyKind | str:
@@ -241,4 +242,5 @@ def _kind(command: str, extra: dict[str, str]) -> RubyKind:
     version, path = asked.stdout.split(" ", 1)
     first = extra.get("RUBYLIB", "").split(os.pathsep)[0]
     assert path.startswith(first), f"Ruby loads {path}, not what is in {first}"
-    return RubyKind(command, extra, "8.1" if int(version.split(".")[0]) >= 8 else "7")
+    numbers = tuple(map(int, version.split(".")[:2]))
+    return RubyKind(command, extra, "8.1" if numbers >= (8,) else "7", numbers)

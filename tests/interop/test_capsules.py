@@ -12,9 +12,9 @@ pytestmark = pytest.mark.interop
 
 
 @pytest.fixture
-def kind(sidekiq_8: Any) -> Any:
+def kind(sidekiq_8_1: Any) -> Any:
     """Sidekiq 8.1: older ones know no capsules."""
-    return sidekiq_8
+    return sidekiq_8_1
 
 
 def test_ruby_reads_the_capsules(ruby: Any, url: str) -> None:

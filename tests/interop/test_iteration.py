@@ -67,7 +67,7 @@ def test_one_begins_and_the_other_goes_on(sides, events, settled, redis, first, 
 @pytest.mark.parametrize(
     ("canceller", "runner"), [("ruby", "python"), ("python", "ruby"), ("python", "python")]
 )
-def test_one_cancels_what_the_other_runs(sides, app, ruby, events, settled, redis, canceller, runner):
+def test_one_cancels_what_the_other_runs(sides, app, ruby, kind, events, settled, redis, canceller, runner):
     """Ruby's cancel leaves a state without a cursor, on which Ruby itself fails; ours is whole."""
     [jid] = sides[runner].produce("WalkJob", 60, 0.02)
     if canceller == "python":
@@ -79,9 +79,10 @@ def test_one_cancels_what_the_other_runs(sides, app, ruby, events, settled, redi
     worker = sides[runner].start().ready()
     worker.wait_for(lambda: events(event="complete") and settled(), "the end")
     worker.stop()
-    assert [event["event"] for event in events(jid=jid) if event["event"] != "from"] == [
-        "start", "cancel", "complete",
-    ]  # fmt: skip
+    told = ["start", "cancel", "complete"]
+    if runner == "ruby" and kind.form == "7":
+        told.remove("cancel")  # a hook that came with 8.0
+    assert [event["event"] for event in events(jid=jid) if event["event"] != "from"] == told
     assert not redis.exists(f"it-{jid}", "retry", "dead")
 
 

@@ -27,9 +27,9 @@ with app.configure_embed():
 
 
 @pytest.fixture
-def kind(sidekiq_8: RubyKind) -> RubyKind:
+def kind(sidekiq_8_1: RubyKind) -> RubyKind:
     """Sidekiq 8.1: older ones know no capsules, marks or profiles in this form."""
-    return sidekiq_8
+    return sidekiq_8_1
 
 
 def test_ruby_reads_a_running_worker(python: Python, ruby: Ruby, redis: Any, events: Any, url: str) -> None:
