@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import LoginRefused, LostReply, RedisError, RedisRefused, RedisUnavailable
+from ..errors import LoginRefused, LostReply, RedisError, RedisUnavailable
 from . import fault
 from .abandoned import Abandoned
 from .calls import WAIT_GRACE_S, Call, Wait
-from .closing import hang_up, is_stale
+from .closing import broke_off, hang_up, is_stale
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, moved, outcome, refused, unavailable
 from .script_counts import ScriptCounts
@@ -214,6 +214,7 @@ class Transport:
         if not calls:
             return []
         connection = self._take()
+        replies: list[Any] = []
         answered: list[Any] = []
         try:
             replies = self._exchange_many(connection, calls)
@@ -237,10 +238,9 @@ class Transport:
         except CONNECTION as error:
             self._abandoned.add(connection)
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
-        except theirs.ResponseError as error:
-            raise RedisRefused(f"the scripts could not be loaded: {error}") from error
-        except BaseException:
+        except BaseException as error:
             connection.disconnect()
+            broke_off(self.endpoint, error, replies)
             raise
         finally:
             self.counts.many(calls, answered)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 from redis import exceptions as theirs
 
 from ..clock import monotonic
-from ..errors import LoginRefused, RedisError, RedisRefused, RedisUnavailable
+from ..errors import LoginRefused, RedisError, RedisUnavailable
 from . import fault
 from .calls import WAIT_GRACE_S, Call, Wait, pack
+from .closing import broke_off
 from .endpoint import Endpoint
 from .failures import CONNECTION, denied, lost, moved, outcome, refused, unavailable
 from .lane import Lane
@@ -234,6 +235,7 @@ class AsyncTransport:
         if not calls:
             return []
         connection = await self._take()
+        replies: list[Any] = []
         answered: list[Any] = []
         try:
             replies = await self._exchange_many(connection, calls)
@@ -256,10 +258,9 @@ class AsyncTransport:
             answered = replies
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
-        except theirs.ResponseError as error:
-            raise RedisRefused(f"the scripts could not be loaded: {error}") from error
-        except BaseException:
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            broke_off(self.endpoint, error, replies)
             raise
         finally:
             self.counts.many(calls, answered)
