@@ -15,7 +15,7 @@ from servers import Server
 from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
-from sidekiq_lua.errors import PushUnknown
+from sidekiq_lua.errors import NotReplicated, PushUnknown
 from sidekiq_lua.store import Endpoint
 
 NOBODY = 1
@@ -118,3 +118,19 @@ def test_the_buffer_does_not_push_again_what_was_pushed(failover: Failover, kind
         wait_until(lambda: outbox.kept == 0)
 
     assert failover.pushed() == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_replicas_of_the_new_primary_do_not_speak_for_the_old_one(
+    failover: Failover, make_server: Any, kind: str
+) -> None:
+    """What that one has taken is gone as soon as it follows the new one."""
+    new, replica = make_server(kind=failover.server.kind), make_server(kind=failover.server.kind)
+    with replica.client() as client:
+        client.replicaof("127.0.0.1", new.port)
+        wait_until(lambda: client.info("replication").get("master_link_status") == "up")
+    to = sender_to(kind, failover.server.port, new.port, wait_replicas=1)
+    with to as (_, sender), pytest.raises(NotReplicated) as caught:
+        failover.push(sender)
+
+    assert len(caught.value.jids) == 2

@@ -253,8 +253,10 @@ class AsyncTransport:
                 again = await self._exchange_many(connection, [calls[n] for n in unsent])
                 for n, reply in zip(unsent, again, strict=True):
                     replies[n] = reply
-            done = any(not isinstance(reply, theirs.RedisError) for reply in replies)
-            waited = await self._waited(connection, wait) if wait and done else 0
+            done = {n for n, reply in enumerate(replies) if not isinstance(reply, theirs.RedisError)}
+            # It speaks for its own connection alone: not for what another server did before a failover.
+            here = done <= set(unsent or done)
+            waited = await self._waited(connection, wait) if wait and done and here else 0
             answered = replies
         except CONNECTION as error:
             raise lost(self.endpoint, error, f"{len(calls)} calls") from error
