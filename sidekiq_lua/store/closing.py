@@ -22,8 +22,13 @@ def is_stale(connection: Any) -> bool:
 
 def hang_up(connection: Any, error: theirs.ResponseError) -> None:
     """Drop a connection whose answer was the server's last: the next one to use it would lose its call."""
-    if str(error).startswith("Protocol error"):
+    if is_last(error):
         connection.disconnect()
+
+
+def is_last(error: theirs.ResponseError) -> bool:
+    """Whether the server closes the connection after this answer, since it could not read what was sent."""
+    return str(error).startswith("Protocol error")
 
 
 def broke_off(endpoint: Endpoint, error: BaseException, replies: Sequence[Any]) -> None:

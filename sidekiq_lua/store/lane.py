@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import hiredis
@@ -11,6 +12,7 @@ from redis import exceptions as theirs
 
 from ..clock import monotonic
 from . import fault
+from .closing import is_last
 
 _READ = 1 << 16
 _FULL = 1 << 20
@@ -62,7 +64,9 @@ class Lane:
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look)
         if self._writer.transport.get_write_buffer_size() > _FULL:
-            await self._writer.drain()
+            # A server that cannot read it answers, and closes before all is written: its answer counts.
+            with suppress(OSError):
+                await self._writer.drain()
         return await reply
 
     async def _read(self) -> None:
@@ -91,6 +95,8 @@ class Lane:
                 future.set_exception(reply)
             else:
                 future.set_result(reply)
+        if isinstance(reply, theirs.ResponseError) and is_last(reply):
+            self._leaving = True
         if self._leaving and not self._waiting:
             self._task.cancel()
 

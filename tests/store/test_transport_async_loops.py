@@ -13,7 +13,7 @@ import redis as redis_py
 from keyspace import STORE, job
 from proxy import Proxy
 
-from sidekiq_lua.errors import RedisError, RedisUnavailable
+from sidekiq_lua.errors import RedisError, RedisUnavailable, ScriptError
 from sidekiq_lua.store import AsyncTransport, Endpoint
 
 
@@ -121,3 +121,18 @@ def test_close_on_another_event_loop(url: str, redis: redis_py.Redis) -> None:
             second.run(transport.close())
         assert first.run(transport.run(push(2))) == 2
     asyncio.run(transport.close())  # its loop has ended, and with it the connection
+
+
+def test_what_is_too_long_for_the_server_is_refused_and_costs_the_next_call_nothing(make_server: Any) -> None:
+    """It answers, and closes the connection while the rest of the argument is being written."""
+    server = make_server(proto_max_bulk_len="1mb")
+
+    async def main() -> None:
+        transport = AsyncTransport(Endpoint(server.url))
+        for n in range(20):
+            assert await transport.run(push(n)) == n + 1
+            with pytest.raises(ScriptError, match="Protocol error"):
+                await transport.run(STORE.queues.push("default", [b"x" * 8_000_000]))
+        await transport.close()
+
+    asyncio.run(main())
