@@ -62,6 +62,11 @@ def refused(error: theirs.RedisError, script: Script) -> RedisError:
         return RedisNotReady(f"{script.name}.lua: {_told(error)}")
     if isinstance(error, theirs.NoPermissionError | theirs.BusyLoadingError):
         return RedisRefused(f"{script.name}.lua: {text}")
+    if _from_a_cluster(error):
+        return RedisRefused(
+            f"{script.name}.lua: this is a Redis Cluster, where Sidekiq's keys lie in different slots: use a "
+            f"standalone server, or a primary with replicas ({text})"
+        )
     return ScriptError(f"{script.where(text)}: {text}")
 
 
@@ -88,6 +93,12 @@ def _code(error: theirs.RedisError) -> str:
 def _told(error: theirs.RedisError) -> str:
     cut = _CODES.get(type(error))
     return f"{cut} {error}" if cut else str(error)
+
+
+def _from_a_cluster(error: theirs.RedisError) -> bool:
+    """A worker does not start on one, but a client has not asked what it is."""
+    kinds = theirs.AskError | theirs.ClusterCrossSlotError | theirs.ClusterDownError | theirs.TryAgainError
+    return isinstance(error, kinds) and not isinstance(error, theirs.MasterDownError)
 
 
 def _reason(error: Exception) -> str:

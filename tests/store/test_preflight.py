@@ -68,6 +68,14 @@ def test_a_cluster_is_refused(make_server: Any, connect: Callable[..., Transport
         check_server(transport, production=False)
 
 
+def test_a_client_of_a_cluster_is_told_so(make_server: Any, connect: Callable[..., Transport]) -> None:
+    """It has not asked what the server is; some of its calls would even go well."""
+    transport = connect(make_server(cluster_enabled=True).url)
+
+    with pytest.raises(RedisRefused, match=r"^push\.lua: this is a Redis Cluster"):
+        transport.run(STORE.queues.push("default", [b"{}"]))
+
+
 def test_a_server_that_denies_info_is_taken_as_it_is(login: Login) -> None:
     (warning,) = check_server(login("-info"), production=True)
 
