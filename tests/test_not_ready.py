@@ -170,6 +170,18 @@ def test_a_reliable_push_of_several_calls_waits_for_it(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_so_does_one_of_several_calls_that_is_not_even_told_whether_its_scripts_are_known(
+    make_app: Any, redis: Any, trouble: Trouble, kind: str
+) -> None:
+    with client_of(make_app(reliable_push=True), kind) as sender:
+        sender.enqueue("Warm")
+        trouble.begin()
+        threading.Timer(0.5, trouble.end).start()
+        sender.push_bulk({"class": "A", "args": [["x" * 5_000_000]] * 2})
+        assert redis.llen("queue:default") == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_buffer_keeps_it(make_app: Any, redis: Any, trouble: Trouble, kind: str) -> None:
     app = make_app(reliable_push=True, push_buffer=10)
     with client_of(app, kind) as sender:

@@ -7,9 +7,9 @@ from typing import Any
 
 from redis import exceptions as theirs
 
-from ..errors import RedisRefused, RedisUnavailable
+from ..errors import RedisUnavailable
 from .endpoint import Endpoint
-from .failures import CONNECTION, lost
+from .failures import CONNECTION, denied, lost
 
 
 def is_stale(connection: Any) -> bool:
@@ -41,4 +41,4 @@ def broke_off(endpoint: Endpoint, error: BaseException, replies: Sequence[Any]) 
     if done and isinstance(error, RedisUnavailable | theirs.ResponseError):
         raise lost(endpoint, error, "some of the calls") from error
     if isinstance(error, theirs.ResponseError):
-        raise RedisRefused(f"the scripts could not be loaded: {error}") from error
+        raise denied(error, "the scripts could not be loaded") from error
