@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import UnparsablePayload
 from ..payload import is_number, seconds
 from ..store.examination import Examination
+from ..store.preflight import unfit
 from ..store.processes import ProcessInfo
 from ..store.queues import QueueSize
 from .pages import process_infos, queue_sizes
@@ -169,6 +170,12 @@ class Doctor:
                 "give jobs a Redis of their own: what fills or flushes this one takes them along",
             )
 
+    def server(self) -> Iterator[tuple[str, str, str]]:
+        """A server that cannot hold jobs."""
+        wrong, remedy = unfit(self._info)
+        if wrong:
+            yield "critical", f"this is {wrong}", remedy
+
     def eviction(self) -> Iterator[tuple[str, str, str]]:
         """A policy that drops keys."""
         policy = self._look.config("maxmemory-policy") or self._info.get("maxmemory_policy", "")
@@ -289,6 +296,7 @@ CHECKS: dict[str, Check] = {
     "jobs that nobody brings back": Doctor.left_behind,
     "payloads that do not parse": Doctor.unparsable,
     "keys of others": Doctor.strangers,
+    "kind of server": Doctor.server,
     "eviction policy": Doctor.eviction,
     "evicted keys": Doctor.evicted,
     "persistence": Doctor.persistence,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import NewerSchema, RedisRefused, UnsupportedServer
 from ..version import SCHEMA_VERSION
 from . import Store
 from .calls import Value
+from .scripts import library
 from .transport import Transport
 
 MINIMUM = (7, 0, 0)
+_COMMAND = re.compile(r'redis\.p?call\("([A-Z]+)"')
 _TYPES = ("string", "list", "set", "zset", "hash", "stream")
 
 
@@ -24,17 +26,9 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
         found = _info(transport)
     except RedisRefused as error:
         return [f"the server's version and eviction policy cannot be checked: {error}"]
-    version = found.get("redis_version", "")
-    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
-    if numbers and numbers < MINIMUM:
-        raise UnsupportedServer(
-            f"Redis {version} at {transport.endpoint} is too old: Redis 7.0, Valkey 7.2 or newer is needed"
-        )
-    if "cluster" in (found.get("redis_mode"), found.get("server_mode")):
-        raise UnsupportedServer(
-            f"{transport.endpoint} is a Redis Cluster, where Sidekiq's keys lie in different slots: "
-            "use a standalone server, or a primary with replicas"
-        )
+    wrong, remedy = unfit(found)
+    if wrong:
+        raise UnsupportedServer(f"{transport.endpoint} is {wrong}: {remedy}")
     policy = found.get("maxmemory_policy", "")
     if policy in ("", "noeviction"):
         return []
@@ -45,6 +39,20 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
     if production:
         raise UnsupportedServer(sentence)
     return [sentence]
+
+
+def unfit(info: Mapping[str, str]) -> tuple[str, str]:
+    """What a server with this INFO is, if it cannot hold jobs, and what to do; or two empty texts."""
+    version = info.get("redis_version", "")
+    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    if numbers and numbers < MINIMUM:
+        return f"Redis {version}, which is too old", "use Redis 7.0, Valkey 7.2 or newer"
+    if "cluster" in (info.get("redis_mode"), info.get("server_mode")):
+        return (
+            "a Redis Cluster, where Sidekiq's keys lie in different slots",
+            "use a standalone server, or a primary with replicas",
+        )
+    return "", ""
 
 
 def _info(transport: Transport) -> dict[str, str]:
@@ -68,7 +76,13 @@ def check_access(transport: Transport, store: Store, identity: str, queues: Sequ
     try:
         problems = transport.run(call)
     except RedisRefused:
-        # A key that the user may not even read stops the script, and Redis does not say which it was.
+        # What stops the script already, and Redis does not say which it was: a command that is not there,
+        if unknown := _unknown_commands(transport):
+            raise RedisRefused(
+                f"this worker cannot do its work on {transport.endpoint}, which does not know "
+                f"{', '.join(unknown)}: take rename-command out of its configuration"
+            ) from None
+        # or a key that the user may not even read.
         problems = [(str(key), "all access") for key in call.keys if not _readable(transport, key)]
         if not problems:
             raise
@@ -78,6 +92,16 @@ def check_access(transport: Transport, store: Store, identity: str, queues: Sequ
             for key, what in problems
         )
         raise RedisRefused(f"this worker cannot do its work on {transport.endpoint}: {listed}")
+
+
+def _unknown_commands(transport: Transport) -> list[str]:
+    """Those of the scripts' commands that this server does not have, or has under another name."""
+    used = sorted({name for script in library().values() for name in _COMMAND.findall(script.text)})
+    try:
+        found = transport.command("COMMAND", "INFO", *used)
+    except RedisRefused:
+        return []
+    return [name for name, known in zip(used, found, strict=True) if not known]
 
 
 def _readable(transport: Transport, key: Value) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from sidekiq_lua import Sidekiq
 from sidekiq_lua.api.doctor import CHECKS, Doctor, Finding
@@ -133,6 +134,20 @@ def test_a_planted_fault_is_found(app: Any, name: str) -> None:
 
     assert {(finding.check, finding.level) for finding in found} == {(check, level)}
     assert all(finding.verdict and finding.remedy for finding in found)
+
+
+def test_a_cluster(make_server: Any) -> None:
+    server = make_server(cluster_enabled=True, appendonly=True)
+    with server.client() as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+    app = Sidekiq(redis=server.url)
+
+    (found,) = wrong(app)
+    app.close()
+
+    assert (found.check, found.level) == ("kind of server", "critical")
+    assert found.verdict == "this is a Redis Cluster, where Sidekiq's keys lie in different slots"
 
 
 def test_a_clock_that_is_wrong(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def test_a_server_of_today_is_fit(transport: Transport) -> None:
 def test_a_server_that_is_too_old_is_refused(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "MINIMUM", (99, 0, 0))
 
-    with pytest.raises(UnsupportedServer, match=r"^Redis 7[\d.]+ at redis://\S+ is too old"):
+    with pytest.raises(UnsupportedServer, match=r"^redis://\S+ is Redis 7[\d.]+, which is too old"):
         check_server(transport, production=False)
 
 
@@ -74,6 +74,13 @@ def test_a_client_of_a_cluster_is_told_so(make_server: Any, connect: Callable[..
 
     with pytest.raises(RedisRefused, match=r"^push\.lua: this is a Redis Cluster"):
         transport.run(STORE.queues.push("default", [b"{}"]))
+
+
+def test_a_command_that_is_not_there_is_named(make_server: Any, connect: Callable[..., Transport]) -> None:
+    transport = connect(make_server(rename_command=['SISMEMBER ""', "LMOVE other"]).url)
+
+    with pytest.raises(RedisRefused, match=r"which does not know LMOVE, SISMEMBER: take rename-command out"):
+        check_access(transport, STORE, ME, QUEUES)
 
 
 def test_a_server_that_denies_info_is_taken_as_it_is(login: Login) -> None:
