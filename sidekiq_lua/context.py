@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from inspect import isbuiltin
 
 _EMPTY: dict[str, object] = {}
 
@@ -80,18 +81,26 @@ def tid() -> str:
     override = _tid_override.get()
     if override is not None:
         return override
+    ident = threading.get_ident()
     try:
-        return _threads.tid  # type: ignore[no-any-return]
+        whose, text = _threads.named
+        # Greenlets share even a threading.local that was made before gevent's patch.
+        if whose == ident:
+            return text  # type: ignore[no-any-return]
     except AttributeError:
-        _threads.tid = text = tid_of(threading.get_native_id())
-        return text
+        pass
+    text = tid_of(threading.get_native_id(), ident)
+    _threads.named = ident, text
+    return text
 
 
-def tid_of(native_id: int) -> str:
-    """The name of the thread that the kernel knows by this number."""
+def tid_of(native_id: int, ident: int) -> str:
+    """The name of the thread that the kernel knows by this number, and Python by this ident."""
     # The kernel's number is short and not soon used again, unlike the ident's address. Both steps
     # are one-to-one, so names stay unique; times 8 because the main thread's number is the pid.
-    return _base36((native_id * 8) ^ os.getpid())
+    # Greenlets in place of threads all have the kernel's number of one; who made them such has
+    # replaced `get_ident`.
+    return _base36(((native_id if isbuiltin(threading.get_ident) else ident) * 8) ^ os.getpid())
 
 
 def set_tid(name: str) -> None:

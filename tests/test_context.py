@@ -129,6 +129,20 @@ def test_tids_of_live_threads_differ() -> None:
     assert len(names | {tid()}) == 21
 
 
+def test_greenlets_in_place_of_threads_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gevent's patch makes them: one thread of the kernel, and another number for each from get_ident."""
+    idents = iter((1000, 2000, 1000))
+
+    def get_ident() -> int:
+        return next(idents)
+
+    own = tid()
+    monkeypatch.setattr(threading, "get_ident", get_ident)
+    first, second, again = tid(), tid(), tid()
+    assert first == again
+    assert len({own, first, second}) == 3
+
+
 def test_use_tid_overrides_in_its_context_only() -> None:
     own = tid()
     with use_tid("job1"), ThreadPoolExecutor(1) as pool:
