@@ -28,7 +28,7 @@ from .reporting import Reporting
 from .store import AsyncTransport, Endpoint, Keys, Store, Transport
 from .tally import Row, Tally, merged
 
-J = TypeVar("J", bound=type[JobBase[Any]])
+J = TypeVar("J", bound=type[JobBase[...]])
 Block = Callable[[Config], Any]
 
 

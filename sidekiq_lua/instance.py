@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any
 
 from .api import classes, deploy, history, iteration, metrics, processes, profiles, queue, sets, stats, work
 from .app import App, Block
@@ -188,7 +187,7 @@ class IterableJobQuery(iteration.IterableJobQuery):
 class PausedClass(classes.PausedClass):
     __doc__ = classes.PausedClass.__doc__
 
-    def __init__(self, job_class: type[JobBase[Any]] | str, app: App | None = None) -> None:
+    def __init__(self, job_class: type[JobBase[...]] | str, app: App | None = None) -> None:
         super().__init__(_here(app), job_class)
 
     @classmethod

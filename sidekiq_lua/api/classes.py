@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..holding import release
 from ..job import JobBase
@@ -39,7 +39,7 @@ class PausedClass:
     Everything raises RedisError. Keys: `lua:paused_classes`, `lua:resumed_classes`, `lua:held:CLASS`.
     """
 
-    def __init__(self, app: App, job_class: type[JobBase[Any]] | str) -> None:
+    def __init__(self, app: App, job_class: type[JobBase[...]] | str) -> None:
         self._app = app
         self.name = class_name(job_class)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
 from ..job import JobBase
@@ -22,7 +22,7 @@ class Filter:
 
     def __init__(
         self,
-        job_class: type[JobBase[Any]] | str | None = None,
+        job_class: type[JobBase[...]] | str | None = None,
         tag: str | None = None,
         text: str | None = None,
     ) -> None:
@@ -52,7 +52,7 @@ class Filter:
         return self._tag is None or self._tag in record.tags
 
 
-def class_name(job_class: type[JobBase[Any]] | str) -> str:
+def class_name(job_class: type[JobBase[...]] | str) -> str:
     """The name in payloads. Raises ConfigurationError for what is no job class and no name."""
     if isinstance(job_class, type) and issubclass(job_class, JobBase):
         return job_class.sidekiq_name()

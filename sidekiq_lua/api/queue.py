@@ -114,7 +114,7 @@ class Queue:
     def select(
         self,
         *,
-        job_class: type[JobBase[Any]] | str | None = None,
+        job_class: type[JobBase[...]] | str | None = None,
         tag: str | None = None,
         text: str | None = None,
     ) -> Iterator[QueuedJob]:

@@ -21,7 +21,7 @@ from .walk import pages
 if TYPE_CHECKING:
     from ..app import App
 
-Kind = type[JobBase[Any]] | str
+Kind = type[JobBase[...]] | str
 
 
 class JobSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..job import JobBase
 from ..payload import Payload
@@ -13,7 +13,7 @@ from ..payload import Payload
 if TYPE_CHECKING:
     from ..app import App
 
-JobClass = type[JobBase[Any]]
+JobClass = type[JobBase[...]]
 
 
 @dataclass(frozen=True, eq=False)
