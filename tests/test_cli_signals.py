@@ -38,6 +38,21 @@ def test_a_signal_lets_the_running_job_finish(busy: Running, redis: Any, name: s
     assert busy.output.rstrip().endswith("Bye!")
 
 
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_an_interrupt_that_is_swallowed_in_an_import_ends_it_all_the_same(
+    cli: CommandLine, redis: Any, options: tuple[str, ...]
+) -> None:
+    """As Python drops one in a callback of its import locks, and as `except:` catches it."""
+    swallow = "import contextlib, os, signal, time\n\nwith contextlib.suppress(KeyboardInterrupt):\n"
+    swallow += "    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(10)\n"
+    cli.write("jobs.py", swallow + JOBS)
+    push(redis, "Note", "begun")
+    done = cli.run("worker", "-r", "jobs", *options)
+    assert done.returncode == 130
+    assert done.stderr.rstrip().endswith("sidekiq-lua: interrupted")
+    assert notes(redis) == []
+
+
 @pytest.mark.parametrize(("first", "second"), [("INT", "INT"), ("TERM", "INT"), ("INT", "TERM")])
 def test_a_second_signal_forces_the_exit(busy: Running, redis: Any, first: str, second: str) -> None:
     busy.signal(first)

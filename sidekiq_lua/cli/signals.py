@@ -14,7 +14,7 @@ class Signals:
     """From now until the process ends, each of the named signals leaves its number in a socket.
 
     For the main thread, once in a process. A process that is forked gets the former handlers back: it would
-    else put its own signals into its parent's socket.
+    else put its own signals into its parent's socket. Raises the KeyboardInterrupt that `keep_int` has kept.
     """
 
     def __init__(self, *names: str) -> None:
@@ -24,6 +24,8 @@ class Signals:
         numbers = [signal.Signals[f"SIG{name}"] for name in names]
         self._former: dict[int, Any] = {number: signal.signal(number, _nothing) for number in numbers}
         self._masks = threading.local()
+        if _interrupted:
+            raise KeyboardInterrupt
         os.register_at_fork(before=self._hold, after_in_parent=self._let, after_in_child=self._give_back)
 
     def fileno(self) -> int:
@@ -62,6 +64,25 @@ class Signals:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._former = {}
         self._let()
+
+
+_interrupted = False
+
+
+def keep_int() -> None:
+    """Until there are `Signals`, an INT is a KeyboardInterrupt that cannot be lost.
+
+    Python drops one in a callback, as of its import locks, and the application may catch it in an import:
+    the worker would begin jobs although it was told to end.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
 
 
 def end_at_term() -> None:

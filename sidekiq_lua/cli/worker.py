@@ -15,7 +15,7 @@ from ..version import SIDEKIQ_VERSION, __version__
 from .boot import CONTEXT, boot, shared_options
 from .report import Session
 from .service import Service, service_options
-from .signals import end_at_term
+from .signals import end_at_term, keep_int
 
 if TYPE_CHECKING:
     from ..instance import Sidekiq
@@ -59,6 +59,7 @@ def command(
     log file again, USR2 replaces the processes of a supervisor one by one, with the code as it is then.
     """
     end_at_term()
+    keep_int()
     session.command = "sidekiq-lua worker"
     session.verbose = verbose
     session.prints_answers = False
