@@ -12,6 +12,11 @@ import pytest
 from commandline import JOBS, CommandLine, Running, cli, heartbeat, make_cli, notes, push
 from waiting import wait_until
 
+CLOSE = """
+    class Close(Job):
+        def perform(self):
+            sys.stdout.close()
+"""
 QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
 
 
@@ -113,6 +118,18 @@ def test_nobody_reads_the_log(cli: CommandLine, redis: Any) -> None:
     running.signal("TERM")
     assert running.end() == 0
     assert running.output.count("\n") == 1, running.output
+
+
+def test_a_job_has_closed_the_standard_output(cli: CommandLine, redis: Any) -> None:
+    cli.write("jobs.py", "    import sys\n" + JOBS + CLOSE)
+    running = cli.start("worker", "-r", "jobs")
+    push(redis, "Close")
+    wait_until(lambda: redis.get("stat:processed") == b"1")
+    push(redis, "Note", "done")
+    wait_until(lambda: notes(redis) == ["done"])
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "Traceback" not in running.output
 
 
 def test_ttin_logs_every_thread(busy: Running) -> None:
