@@ -309,6 +309,15 @@ def test_there_is_no_standard_output(cli: CommandLine) -> None:
 # -- the bundled server -----------------------------------------------------------------
 
 
+def test_the_current_directory_is_gone(nowhere: CommandLine) -> None:
+    """As in a shell in a release that the next deploy has removed."""
+    leave = 'mkdir old && cd old && rmdir ../old && exec "$@"'
+    nowhere.command = ["sh", "-c", leave, "sh", *nowhere.command]
+    done = nowhere.run("monitor")
+    named = "sidekiq-lua monitor: the current directory is no more: change to one that there is\n"
+    assert (done.returncode, done.stderr) == (1, named)
+
+
 def test_the_bundled_server_is_started_found_and_stopped(make_cli: Callable[..., CommandLine]) -> None:
     cli = make_cli(None)
     try:

@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 
 def use_current_directory() -> None:
-    """Let modules of the current directory be imported, as `python -m` does."""
-    here = str(Path.cwd())
+    """Let modules of the current directory be imported, as `python -m` does. Raises ConfigurationError."""
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:
+        raise ConfigurationError("the current directory is no more: change to one that there is") from None
     if here not in sys.path:
         sys.path.insert(0, here)
 
