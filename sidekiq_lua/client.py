@@ -140,7 +140,7 @@ class BaseClient(Sender):
 
     @classmethod
     def default(cls) -> BaseClient:
-        raise TypeError("use an instance: app.client")
+        raise AttributeError("use an instance: app.client")  # the error that `help` expects
 
     @shared
     def push(self, item: Mapping[str, Any]) -> str | None:

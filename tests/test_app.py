@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pydoc
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from both_clients import KINDS, app, client, client_of
 from servers import Server
 from waiting import wait_until
 
+import sidekiq_lua
 from sidekiq_lua import AsyncClient, Client, Sidekiq, sidekiq
 from sidekiq_lua.client import BaseClient
 from sidekiq_lua.errors import ConfigurationError, RedisUnavailable, UnknownSetting
@@ -101,8 +103,13 @@ def test_the_default_instance(url: str, server: Server, monkeypatch: pytest.Monk
 
 
 def test_the_class_itself_answers_for_the_default_instance_only() -> None:
-    with pytest.raises(TypeError, match=r"use an instance: app\.client"):
+    with pytest.raises(AttributeError, match=r"use an instance: app\.client"):
         BaseClient.push({"class": "A", "args": []})
+
+
+@pytest.mark.parametrize("name", sorted({*sidekiq_lua.__all__} - {"__version__"}))
+def test_help_shows_every_public_name(name: str) -> None:
+    assert pydoc.render_doc(getattr(sidekiq_lua, name))
 
 
 def test_clients_of_another_instance(app: Sidekiq, server: Server, other: Server) -> None:
