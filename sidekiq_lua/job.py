@@ -371,7 +371,8 @@ def _arity(job_class: type[JobBase]) -> tuple[int, float, str]:
     entry = job_class._entry
     parameters = list(signature(getattr(job_class, entry)).parameters.values())
     if not isinstance(inspect.getattr_static(job_class, entry), staticmethod | classmethod):
-        parameters = parameters[1:]
+        # Of `(*args)`, as of a decorator without functools.wraps, self is one.
+        parameters = [p for p in parameters[:1] if p.kind is p.VAR_POSITIONAL] + parameters[1:]
     parameters = [parameter for parameter in parameters if parameter.name not in job_class._given]
     least, most = 0, 0.0
     for parameter in parameters:

@@ -49,6 +49,8 @@ SIGNATURES: list[tuple[Callable[..., Any], range, str]] = [
     (classmethod(lambda cls, a: None), range(1, 2), "(a)"),
     (functools.partialmethod(lambda self, a, b: None, 1), range(1, 2), "(b)"),
     (functools.wraps(lambda self, a: None)(lambda *args: None), range(1, 2), "(a)"),
+    (lambda *args: None, range(9), "(*args)"),  # as what a decorator without wraps makes
+    (lambda *args, **named: None, range(9), "(*args, **named)"),
 ]
 
 
