@@ -21,6 +21,7 @@ for the job while the event loop goes on. `async def call` (with `await next()`)
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import threading
@@ -239,6 +240,10 @@ class Chain:
         if not callable(getattr(cls, "call", None)):
             raise ConfigurationError(f"{name} has no method `call`, so it cannot be a middleware")
         call = inspect.getattr_static(cls, "call")
+        if _yields(call):
+            raise ConfigurationError(
+                f"{name}.call must not contain `yield`, or neither it nor the job runs: `next()` runs that"
+            )
         if self._kind and isinstance(call, FunctionType):
             names = ("self", *_ARGUMENTS[self._kind])
             if not accepts(call, names):
@@ -275,6 +280,14 @@ class Chain:
             f"a coroutine came out of the middleware chain ({self}), so something in it did not run: "
             "`async def call` must `await next()`, and what answers a coroutine must be `async def`"
         )
+
+
+def _yields(call: Any) -> bool:
+    """Whether to call it runs none of it, as `yield` in it does, also under `@contextmanager`."""
+    call = getattr(call, "__func__", call)
+    if getattr(call, "__globals__", None) is vars(contextlib):
+        call = inspect.unwrap(call)
+    return inspect.isgeneratorfunction(call) or inspect.isasyncgenfunction(call)
 
 
 def _class_of(middleware: Any) -> type:
