@@ -16,6 +16,7 @@ from .bundled.server import BundledServer
 from .client import BaseClient
 from .clock import Clock
 from .config import Config
+from .config.check import called_with
 from .enqueue import Enqueuer
 from .errors import ConfigurationError, RedisError
 from .guard import Guard
@@ -127,12 +128,12 @@ class App(Reporting):
 
     def configure_server(self, block: Block) -> Block:
         """Decorator: `block(config)` runs once, in a process that runs jobs."""
-        self._blocks["server"].append(block)
+        self._blocks["server"].append(called_with("config")("configure_server", block))
         return block
 
     def configure_client(self, block: Block) -> Block:
         """Decorator: `block(config)` runs once, before first use, in a process that only enqueues."""
-        self._blocks["client"].append(block)
+        self._blocks["client"].append(called_with("config")("configure_client", block))
         return block
 
     # -- job classes --------------------------------------------------------------------

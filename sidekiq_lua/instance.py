@@ -10,6 +10,7 @@ from .app import App, Block
 from .async_client import BaseAsyncClient
 from .client import BaseClient
 from .config import Config
+from .config.check import called_with
 from .errors import FrozenConfig
 from .iterable import IterableJobBase
 from .job import JobBase, P
@@ -51,7 +52,7 @@ class Sidekiq(App):
         if not config.concurrency_given:
             config.concurrency = 2
         if block is not None:
-            block(config)
+            called_with("config")("configure_embed", block)(config)
         return Embedded(self)
 
 

@@ -36,3 +36,11 @@ def accepts(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None 
     except TypeError:
         return False
     return True
+
+
+def is_async(function: Any) -> bool:
+    """Whether to call it runs none of it, but answers what has to be awaited."""
+    return any(
+        inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made)
+        for made in (function, type(function).__call__)
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
+from sidekiq_lua import Sidekiq
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import ConfigurationError, UnknownSetting
 from sidekiq_lua.middleware import Chain
@@ -140,6 +142,31 @@ def test_a_long_value_is_cut_in_the_message(config: Config) -> None:
     with pytest.raises(ConfigurationError) as refused:
         config.tag = "\n" * 1000
     assert len(str(refused.value)) < 110
+
+
+async def never(*args: Any) -> None: ...
+
+
+class Never:
+    async def __call__(self, *args: Any) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [never, Never(), partial(never, 1)])
+def test_a_handler_that_nobody_would_await_is_refused(config: Config, handler: Any) -> None:
+    """To call it runs none of it: nobody would hear of a dead job, or a pool not be open."""
+    app = Sidekiq()
+    for register, name in (
+        (config.on("startup"), "each of lifecycle_events startup"),
+        (config.death_handler, "each of death_handlers"),
+        (config.error_handler, "each of error_handlers"),
+        (app.configure_client, "configure_client"),
+        (app.configure_server, "configure_server"),
+        (app.configure_embed, "configure_embed"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"{name} must be a plain function, since nothing would"):
+            register(handler)
+    assert not config.death_handlers
+    config.profiler = handler  # whose answer is awaited
 
 
 def test_a_handler_of_the_wrong_shape_is_refused_when_registered(config: Config) -> None:

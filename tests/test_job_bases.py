@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from both_clients import app
 
 from sidekiq_lua import Sidekiq
+from sidekiq_lua.errors import ConfigurationError
 
 
 def test_options_come_from_every_base(app: Sidekiq) -> None:
@@ -69,3 +73,17 @@ def test_hooks_of_a_base_that_is_no_job(app: Sidekiq) -> None:
     assert OwnJob._retry_in(0, None, {}) == "own"
     MixedJob.retry_in(lambda count, error, payload: "new")
     assert MixedJob._retry_in(0, None, {}) == "new"
+
+
+@pytest.mark.parametrize("name", ["sidekiq_retry_in", "sidekiq_retries_exhausted"])
+@pytest.mark.parametrize("how", [lambda hook: hook, staticmethod, classmethod])
+def test_a_hook_that_nobody_would_await_is_refused(app: Sidekiq, name: str, how: Any) -> None:
+    """Also one of an async job: to call it runs none of it."""
+
+    async def never(*args):
+        return 5
+
+    async def perform(self): ...
+
+    with pytest.raises(ConfigurationError, match="must be a plain `def`, also of an async job"):
+        type("OddJob", (app.Job,), {name: how(never), "perform": perform})

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
 from ..log import parse_level
-from ..signatures import accepts
+from ..signatures import accepts, is_async
 
 T = TypeVar("T")
 Check = Callable[[str, Any], T]
@@ -177,13 +177,15 @@ def listed(name: str, wanted: str, value: Any) -> list[Any]:
 # -- code -------------------------------------------------------------------------------
 
 
-def called_with(*arguments: str) -> Check[Callable[..., Any]]:
-    """A callable that takes these arguments by position."""
+def called_with(*arguments: str, may_await: bool = False) -> Check[Callable[..., Any]]:
+    """A callable that takes these arguments by position, and is no `async def` unless somebody awaits it."""
     shape = f"a callable that takes ({', '.join(arguments)})"
 
     def check(name: str, value: Any) -> Callable[..., Any]:
         if not callable(value) or not accepts(value, arguments):
             raise must_be(name, shape, value)
+        if is_async(value) and not may_await:
+            raise must_be(name, "a plain function, since nothing would await an `async def`", value)
         return value  # type: ignore[no-any-return]
 
     return check

@@ -215,7 +215,7 @@ class Config:
         check.called_with("lines"), keep_all, "`f(lines)` answers the lines of a backtrace to keep"
     )
     profiler: Setting[Callable[..., Any] | None, Callable[..., Any] | None] = Setting(
-        check.optional(check.called_with("payload", "fn")),
+        check.optional(check.called_with("payload", "fn", may_await=True)),
         None,
         "`f(payload, fn)` runs `fn()` for jobs with `profile`, in place of the built-in profiler",
     )
