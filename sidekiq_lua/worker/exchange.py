@@ -67,6 +67,7 @@ class Exchange:
         self._slots = threading.Lock()
         """Held by who takes from `ready` or claims a slot."""
         self._trip: Trip | None = None
+        self._coming = 0  # so many jobs are asked for on it
         self.pace = Pace()
         self._plenty = False
         self._missed = False
@@ -78,8 +79,7 @@ class Exchange:
         slots = self.concurrency - len(self.active)
         if self.quiet or self.down or slots <= 0:
             return 0
-        coming = self._trip.room if self._trip else 0
-        return max(slots + self.pace.ahead(slots) - len(self.ready) - coming, 0)
+        return max(slots + self.pace.ahead(slots) - len(self.ready) - self._coming, 0)
 
     @property
     def runs(self) -> int:
@@ -167,9 +167,8 @@ class Exchange:
         """Send what there is to tell and to ask; None if there is nothing."""
         self._missed = False
         room = self.room()
-        if not room:
-            # Should a slot become free before the thread rests, nobody else would look for a job.
-            self._missed = True
+        # Should a slot become free before the thread rests, nobody else would look for a job.
+        self._missed = self._missed or not room
         done = cut(self._done, ACKS_A_CALL)
         running = self.ownership.running
         try:
@@ -181,9 +180,11 @@ class Exchange:
                 return None
             queues = self.order.next(d.queue for d in done) if room else ()
             since = boottime()
+            self._coming = room
             sent = self._transport.send(request(running, queues, room, done, self._clock.day()))
             return Trip(sent, done, room, running, queues, since)
         except BaseException as error:  # also a Shutdown, whose job has ended just before
+            self._coming = 0
             self._keep(done, error)
             raise
 
@@ -195,6 +196,8 @@ class Exchange:
         except BaseException as error:
             self._keep(trip.done, error)
             raise
+        finally:
+            self._coming = 0
         if fetched.reaped:
             self._done.extendleft(reversed(trip.done))
             self._renew()
@@ -326,6 +329,18 @@ class Exchange:
             self.ownership.held.difference_update(deliveries)
             raise
 
+    def give_back_ready(self) -> None:
+        """Put back what did not start, and what is on its way, which would run before it; unless somebody is
+        on a trip. Raises RedisError."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self._trip:
+                    self._arrive(self._trip)
+                self.give_back(self.take_ready())
+            finally:
+                self.lock.release()
+            self.be_watched()
+
     def take_ready(self) -> list[Delivery]:
         """All jobs that were fetched and not started."""
         with self._slots:
@@ -372,7 +387,7 @@ class Exchange:
         if not self.down:
             self._arrive(trip)
             return
-        self._trip = None
+        self._trip, self._coming = None, 0
         self._keep(trip.done, trip.sent.abandon())
 
     def _take_on(self, new: list[Delivery]) -> None:

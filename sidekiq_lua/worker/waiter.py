@@ -314,7 +314,7 @@ class Waiter:
             self._oldest, self._oldest_since = first, now
         elif now - self._oldest_since > STALE_S and not (self._exchange.next_up and self._wake()):
             # Every slot is taken by a long job: another process may be free.
-            self._exchange.give_back(self._exchange.take_ready())
+            self._exchange.give_back_ready()
 
     # -- outages ------------------------------------------------------------------------
 

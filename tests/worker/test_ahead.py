@@ -11,7 +11,7 @@ from waiting import wait_until
 from sidekiq_lua.clock import Clock, boottime, monotonic
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import RedisError
-from sidekiq_lua.store import Endpoint, Store, Transport
+from sidekiq_lua.store import Endpoint, Store, Transport, fault
 from sidekiq_lua.store.scripts import library
 from sidekiq_lua.worker.delivery import Delivery
 from sidekiq_lua.worker.exchange import Exchange
@@ -93,6 +93,32 @@ def test_nobody_sets_out_twice(exchange):
 def test_it_counts_as_taken(exchange):
     """2 slots and 100 more: 42 are ready, 60 are on their way."""
     assert exchange.room() == 0
+
+
+def test_what_a_thread_waits_for_counts_as_taken_too(exchange, redis, monkeypatch):
+    """Else the waiter would ask for a job beside it, which would come first and begin after those."""
+    run_all(exchange)
+    redis.lpush(QUEUE, raw(300))
+    rooms = []
+    monkeypatch.setattr(fault, "at", lambda stage, name: rooms.append((stage, exchange.room())))
+    assert exchange.trip()
+    assert rooms == [("before", 0), ("sent", 0), ("after", 0)]
+
+
+def test_what_is_ready_goes_back_with_what_is_on_its_way(exchange, redis):
+    """All threads sit in long jobs. Alone, it would come after those that were fetched after it."""
+    exchange.give_back_ready()
+    assert redis.lrange(QUEUE, 0, -1)[::-1] == [raw(n) for n in range(60, 300)]
+    assert settled(redis) == 60
+    assert not redis.exists(LIST)
+    assert not exchange.ready
+    assert not exchange.has_news
+
+
+def test_it_does_not_while_somebody_is_on_a_trip(exchange):
+    with exchange.lock:
+        exchange.give_back_ready()
+    assert len(exchange.ready) == 42
 
 
 def test_the_connection_breaks(exchange, redis):
