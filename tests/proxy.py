@@ -93,10 +93,13 @@ class Proxy:
         self.port: int = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()
-        server.close()
-        # Who was accepted just now becomes a link within a few turns of the loop.
+        # Who was accepted just now becomes a link within a few turns of the loop. A server that is closed
+        # before refuses him by an assertion, and leaves his socket open: some later test would fail for it.
+        for listener in server.sockets:
+            self._loop.remove_reader(listener)
         for _ in range(5):
             await asyncio.sleep(0)
+        server.close()
         for link in self._links:
             link.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
