@@ -178,8 +178,8 @@ def test_nothing_is_lost_or_doubled_by_an_outage(make_app, make_server, run, log
     EchoJob.perform_bulk([[n] for n in range(50)])
     wait_until(lambda: processed(redis) == 50)
     wait_until(lambda: totals(redis).get("EchoJob|p") == 50)
-    # No flush, and no beat, gets through for a while.
-    redis.execute_command("CLIENT", "PAUSE", "1500", "WRITE")
+    # No flush, and no beat, gets through until it is ended.
+    redis.execute_command("CLIENT", "PAUSE", "30000", "WRITE")
     app.tally.succeeded({"class": "EchoJob"}, 0.001)
     wait_until(lambda: "the heartbeat failed" in log.getvalue())
     app.tally.succeeded({"class": "EchoJob"}, 0.001)

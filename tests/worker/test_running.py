@@ -28,7 +28,8 @@ def test_a_job_runs_with_its_arguments_and_leaves_only_counters(make_app, run, r
     runner.stop()
     assert seen == [(jid, (1, "é", [None, {"k": 1.5}]))]
     left = dump()
-    del left["lua:scripts"], left["lua:script_counts"], left[runner.identity]
+    del left["lua:scripts"], left["lua:script_counts"]
+    left.pop(runner.identity, None)  # it may have expired by now
     day = app.clock.day()
     assert left == {"queues": ["default"], "stat:processed": "1", f"stat:processed:{day}": "1"}
 

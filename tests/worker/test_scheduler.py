@@ -266,13 +266,13 @@ def test_a_middleware_that_wants_to_end_the_program_ends_no_poller(app, run, red
 
 def test_slow_middleware_leaves_for_later_what_it_has_claimed(app, scheduler, redis, monkeypatch):
     """Else another poller would claim it as well before this one moves it."""
-    monkeypatch.setattr(module, "_CLAIM_S", 0.4)
-    ends = time.monotonic() + 0.3
+    spent = []
+    monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + sum(spent))
 
     class Slow:
         def call(self, job_class, payload, queue, redis, next):
-            while payload["args"] == [1] and time.monotonic() < ends:
-                time.sleep(0.01)
+            if payload["args"] == [1]:
+                spent.append(0.75 * module._CLAIM_S)
             return next()
 
     app.config.client_middleware.add(Slow)

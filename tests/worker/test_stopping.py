@@ -185,7 +185,7 @@ def test_events_fire_once_and_in_order(app, run):
         for number in (1, 2):
             app.config.on(name)(lambda name=name, number=number: seen.append(f"{name} {number}"))
     runner = run(app)
-    wait_until(lambda: seen.count("beat 1") == 3)
+    wait_until(lambda: seen.count("beat 1") >= 3)
     runner.stop()
     assert [event for event in seen if not event.startswith("beat")] == [
         "startup 1", "startup 2", "heartbeat 1", "heartbeat 2",
