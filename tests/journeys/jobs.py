@@ -18,6 +18,11 @@ def report(event, argument):
     reports.rpush("reports", json.dumps([name, event, argument, time.time()]))
 
 
+def hangs():
+    """The worker called `first` does, until `go` is there."""
+    return name == "first" and not reports.exists("go")
+
+
 class SleepJob(Job):
     def perform(self, number, seconds):
         report("begin", number)
@@ -37,7 +42,7 @@ class HangJob(Job):
 
     def perform(self, number):
         report("begin", number)
-        while name == "first":
+        while hangs():
             time.sleep(0.01)
         report("end", number)
 
@@ -45,7 +50,7 @@ class HangJob(Job):
 class AsyncHangJob(Job):
     async def perform(self, number):
         report("begin", number)
-        while name == "first":
+        while hangs():
             await asyncio.sleep(0.01)
         report("end", number)
 
@@ -101,15 +106,17 @@ class RareWalkJob(WalkJob):
 
 
 class SlowWalkJob(Walk):
+    """Takes its time in any worker but the one called `second`."""
+
     def each_iteration(self, item, n, seconds):
         report("item", item)
-        time.sleep(seconds)
+        time.sleep(seconds if name != "second" else 0)
 
 
 class AsyncSlowWalkJob(Walk):
     async def each_iteration(self, item, n, seconds):
         report("item", item)
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds if name != "second" else 0)
 
 
 class WalkElsewhereJob(SlowWalkJob):

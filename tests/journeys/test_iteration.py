@@ -60,19 +60,19 @@ def test_kill_9_before_the_first_save_begins_again(app, start_worker, redis, rep
 
 @pytest.mark.parametrize("kind", ["SlowWalkJob", "AsyncSlowWalkJob"])
 def test_term_and_another_process_goes_on_without_repeating(app, start_worker, redis, reports, kind):
-    jids = app.client.push_bulk({"class": kind, "args": [[150, 0.01] for _ in range(3)]})
+    jids = app.client.push_bulk({"class": kind, "args": [[500, 0.01] for _ in range(3)]})
     first = start_worker("first", concurrency=3)
     wait_until(lambda: len(items(reports, "first")) > 60, 20)
     assert first.stop() == 0
     done = items(reports, "first")
-    assert len(done) < 450
+    assert len(done) < 1500
     assert {redis.hget(f"it-{jid}", "ex") for jid in jids} == {b"1"}
     assert redis.llen("queue:default") == 3
     assert not redis.exists("stat:processed", "stat:failed")
     second = start_worker("second", concurrency=3)
     wait_until(lambda: redis.get("stat:processed") == b"3", 20, second.text())
     second.stop()
-    assert sorted(done + items(reports, "second")) == sorted([*range(150)] * 3)
+    assert sorted(done + items(reports, "second")) == sorted([*range(500)] * 3)
     assert events(reports, "second") == {"resume", "item"}
     clean(redis)
 
@@ -94,15 +94,15 @@ def test_an_outage_is_waited_for_and_repeats_nothing(app, start_worker, make_ser
     """A run that cannot save its state does no more items until it can."""
     server = make_server(appendonly="yes", appendfsync="always")
     elsewhere = Sidekiq(redis=server.url)
-    elsewhere.client.push({"class": "WalkElsewhereJob", "args": [300, 0.005]})
+    elsewhere.client.push({"class": "WalkElsewhereJob", "args": [600, 0.005]})
     worker = start_worker("only", "-q", "default", url=server.url, report_url=redis_url(redis), concurrency=1)
     wait_until(lambda: len(items(reports, "only")) > 20, 20)
     server.kill()
     stuck = wait_until(lambda: settle(reports), 20)
     server.restart()
-    wait_until(lambda: len(items(reports, "only")) == 300, 30, worker.text())
-    assert stuck < 300
-    assert items(reports, "only") == list(range(300))
+    wait_until(lambda: len(items(reports, "only")) == 600, 30, worker.text())
+    assert stuck < 600
+    assert items(reports, "only") == list(range(600))
     with server.client() as client:
         wait_until(lambda: client.get("stat:processed") == b"1")
         assert client.get("stat:failed") is None
