@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from waiting import wait_until
 
-__all__ = ["KINDS", "NoServer", "Server", "binary", "wait_until"]
+__all__ = ["KINDS", "NoServer", "Server", "binary", "free_port", "wait_until"]
 
 KINDS = ("valkey", "redis")
 """In the order of preference where a test does not care."""
@@ -143,7 +143,7 @@ class Server:
     def _start_on_a_free_port(self) -> None:
         try:
             for _ in range(20):
-                self.port = _free_port()
+                self.port = free_port()
                 try:
                     return self._start()
                 except AssertionError:
@@ -240,7 +240,8 @@ class Server:
         return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-20:])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, and that no outgoing connection takes meanwhile."""
     while True:
         port = random.SystemRandom().choice(_PORTS)
         with socket.socket() as probe:

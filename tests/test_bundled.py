@@ -199,7 +199,7 @@ def test_data_that_valkey_wrote_is_read_by_redis(
 
 
 def test_it_stops_by_itself_when_nobody_has_come_for_the_idle_time(directory: Path) -> None:
-    server = BundledServer(directory / "h", idle_timeout_s=1)
+    server = BundledServer(directory / "h", idle_timeout_s=2)
     put(server.start(), "1")
     # Looked at from outside: each question of ours would count as a client.
     wait_until(lambda: Home(server.home).free("server", "watch"), what="the idle server's end")
@@ -209,9 +209,9 @@ def test_it_stops_by_itself_when_nobody_has_come_for_the_idle_time(directory: Pa
 
 
 def test_a_client_that_only_waits_keeps_it_up(directory: Path) -> None:
-    server = BundledServer(directory / "h", idle_timeout_s=0.4)
+    server = BundledServer(directory / "h", idle_timeout_s=2)
     with connect(server.start()) as client:
-        assert client.blpop(["nothing"], timeout=2) is None
+        assert client.blpop(["nothing"], timeout=4) is None
         assert client.info("server")["uptime_in_seconds"] >= 1
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from commandline import JOBS, CommandLine, Running, cli, heartbeat, make_cli, notes, nowhere, push
+from servers import free_port
 from waiting import real_now_s, wait_until
 
 QUICK = "heartbeat_interval: 0.2\nheartbeat_ttl: 3\npoll_interval_average: 0.1\n"
@@ -84,9 +85,7 @@ def test_what_a_job_has_forked_holds_neither_the_pid_file_nor_the_port(
             note(str(pid))
     """
     ready.write("jobs.py", JOBS + fork)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    arguments = ("worker", "-r", "jobs", "--pidfile", "w.pid", "--health", str(port))
+    arguments = ("worker", "-r", "jobs", "--pidfile", "w.pid", "--health", str(free_port()))
     first = ready.start(*arguments)
     push(redis, "Fork")
     (forked,) = wait_until(lambda: notes(redis))

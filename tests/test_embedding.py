@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from commandline import CommandLine, Running, cli, make_cli, notes
+from servers import free_port
 from waiting import wait_until
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "embedded"
@@ -193,8 +193,7 @@ def test_the_example(cli: CommandLine, serve: Serve, redis: Any, kind: str) -> N
         running, url = serve()
     else:
         cli.command = [sys.executable, "web.py"]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
+        port = str(free_port())
         running = cli.start(ready="Listening on ", PORT=port)
         url = f"http://127.0.0.1:{port}"
     get(f"{url}/mail/ada@example.org", "POST")

@@ -148,7 +148,7 @@ def test_a_plain_command_is_sent_once(transport: Transport, proxy: Proxy, redis:
 def test_no_answer_in_time_is_a_lost_reply(
     proxy: Proxy, connect: Connect, redis: redis_py.Redis, fate: Fate
 ) -> None:
-    transport = connect(proxy.url, {"socket_timeout": 0.2})
+    transport = connect(proxy.url, {"socket_timeout": 1})
     transport.run(PUSH)
     redis.flushall()
     proxy.on(b"EVALSHA", fate)

@@ -218,7 +218,7 @@ def test_many_calls(proxy: Proxy, redis: redis_py.Redis) -> None:
 
 def test_no_answer_in_time(proxy: Proxy) -> None:
     async def main() -> None:
-        async with connected(proxy.url, {"socket_timeout": 0.2}) as transport:
+        async with connected(proxy.url, {"socket_timeout": 1}) as transport:
             await transport.run(push(1))
             proxy.on(b"EVALSHA", Fate.HOLD)
             error = await raised(transport.run(push(2)))

@@ -23,11 +23,11 @@ def push(*numbers: int) -> Any:
 
 def test_an_answer_that_came_while_the_loop_was_blocked(url: str, redis: redis_py.Redis) -> None:
     async def main() -> None:
-        transport = AsyncTransport(Endpoint(url, {"socket_timeout": 0.1}))
+        transport = AsyncTransport(Endpoint(url, {"socket_timeout": 0.5}))
         await transport.run(push(1))
         call = asyncio.ensure_future(transport.run(push(2)))
         await asyncio.sleep(0)
-        sleep(0.3)  # noqa: ASYNC251 -- the loop stands still
+        sleep(0.8)  # noqa: ASYNC251 -- the loop stands still
         assert await call == 2
         await transport.close()
 
