@@ -40,6 +40,7 @@ class Crew:
         self.redis = redis
         self.ledger = Ledger(folder / "ledger")
         self.members: list[Member] = []
+        self.settings: dict[str, Any] = SHORT
         self.fault = ""
 
     def break_at(self, stage: str, call: str) -> Path:
@@ -54,7 +55,7 @@ class Crew:
         """A worker with short intervals; it runs when this returns, unless `wait` is False."""
         number = len(self.members)
         config = self.folder / f"{number}.json"
-        config.write_text(json.dumps({"redis": url or self.url, **SHORT, **settings}))
+        config.write_text(json.dumps({"redis": url or self.url, **self.settings, **settings}))
         command = ["-m", "sidekiq_lua", "worker", "-C", str(config), "-r", str(JOBS), *words]
         member = self.start(*command)
         return member.ready() if wait else member

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import redis as redis_py
-from faults.harness import COMES_BACK_S, Crew
+from faults.harness import COMES_BACK_S, SHORT, Crew
 from faults.scenarios import (
     Scenario,
     cut_off,
@@ -28,8 +28,12 @@ from waiting import wait_until
 
 from sidekiq_lua.store.scripts import library
 
-TIMEOUT_S = 0.5
-"""How long processes wait for a reply here; three seconds is the default."""
+TIMEOUT_S = 1.0
+"""How long processes wait for a reply here; three seconds is the default. One that starts gives up where the
+machine stands still for as long.
+"""
+TTL_S = 4
+"""Long enough for a heartbeat to live until one is answered after a time-out."""
 
 CALLS: dict[Scenario, list[str]] = {
     working: [
@@ -70,7 +74,9 @@ def crew(proxy: Proxy, make_crew: Any, redis: redis_py.Redis) -> Crew:
     """
     for script in library().values():
         redis.script_load(script.text)
-    return make_crew(f"{proxy.url}?socket_timeout={TIMEOUT_S}", redis)
+    made = make_crew(f"{proxy.url}?socket_timeout={TIMEOUT_S}", redis)
+    made.settings = {**SHORT, "heartbeat_ttl": TTL_S}
+    return made
 
 
 def words_of(call: str) -> bytes:
