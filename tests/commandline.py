@@ -153,7 +153,7 @@ class Running:
             assert not ended, f"it ended with {self.process.returncode} before {text!r}:\n{self.output}"
             return False
 
-        wait_until(printed, 20, f"{text!r} in the output")
+        wait_until(printed, 40, f"{text!r} in the output")
 
     def signal(self, name: str) -> None:
         self.process.send_signal(signal.Signals[f"SIG{name}"])

@@ -23,7 +23,7 @@ def hurry(redis: Any) -> None:
         redis.zadd("retry", {raw: time.time() - 1}, xx=True)
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 10, what: str = "") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 20, what: str = "") -> T:
     """Poll `predicate` every 5 ms until it answers something true, and return that.
 
     Raises AssertionError with `what` and the last answer after `timeout` seconds.
