@@ -269,7 +269,7 @@ class Exchange:
         with self.lock:
             try:
                 # What it brings is not started yet, and goes back.
-                self._end_trip()
+                self.end_trip()
             except RedisError as error:
                 self.fail(error)
                 raise
@@ -329,18 +329,6 @@ class Exchange:
             self.ownership.held.difference_update(deliveries)
             raise
 
-    def give_back_ready(self) -> None:
-        """Put back what did not start, and what is on its way, which would run before it; unless somebody is
-        on a trip. Raises RedisError."""
-        if self.lock.acquire(blocking=False):
-            try:
-                if self._trip:
-                    self._arrive(self._trip)
-                self.give_back(self.take_ready())
-            finally:
-                self.lock.release()
-            self.be_watched()
-
     def take_ready(self) -> list[Delivery]:
         """All jobs that were fetched and not started."""
         with self._slots:
@@ -361,7 +349,7 @@ class Exchange:
         No blocking move may be under way. Raises RedisError, and stays down, while Redis does not work.
         """
         with self.lock:
-            self._end_trip()
+            self.end_trip()
             # What moves a job back to its queue must not come when that runs here.
             self._transport.end_abandoned()
             found = 0
@@ -379,8 +367,8 @@ class Exchange:
         self.settling.settle_owed()
         return found
 
-    def _end_trip(self) -> None:
-        """No trip is under way after this. While Redis is away none is waited for."""
+    def end_trip(self) -> None:
+        """No trip is under way after this; for who holds the lock. While Redis is away none is waited for."""
         trip = self._trip
         if trip is None:
             return

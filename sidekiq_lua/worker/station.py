@@ -19,6 +19,7 @@ from .order import QueueOrder
 from .ownership import Ownership
 from .pausing import PausedClasses
 from .processor import Processor, Work
+from .returning import become_quiet
 from .waiter import Hands, Waiter
 
 if TYPE_CHECKING:
@@ -76,16 +77,12 @@ class Station:
     def quiet(self) -> None:
         """Start no more jobs; those that were fetched and not started go back."""
         self._log.info("Terminating quiet threads for %s capsule", self.name)
-        self.exchange.quiet = True
+        waiting = len(self.exchange.ready)
+        try:
+            become_quiet(self.exchange)
+        except RedisError as error:
+            self._log.warning("%d jobs could not be put back, they will be recovered: %s", waiting, error)
         self.waiter.ring()
-        waiting = self.exchange.take_ready()
-        if waiting:
-            try:
-                self.exchange.give_back(waiting)
-            except RedisError as error:
-                self._log.warning(
-                    "%d jobs could not be put back, they will be recovered: %s", len(waiting), error
-                )
 
     @property
     def idle(self) -> bool:

@@ -17,6 +17,7 @@ from ..store.blocking import BlockingMove
 from .admission import Admission
 from .delivery import Delivery
 from .exchange import Exchange
+from .returning import give_back_ready
 
 PAUSE_S = 1.0
 """How long to wait before Redis is asked again after it failed."""
@@ -314,7 +315,7 @@ class Waiter:
             self._oldest, self._oldest_since = first, now
         elif now - self._oldest_since > STALE_S and not (self._exchange.next_up and self._wake()):
             # Every slot is taken by a long job: another process may be free.
-            self._exchange.give_back_ready()
+            give_back_ready(self._exchange)
 
     # -- outages ------------------------------------------------------------------------
 

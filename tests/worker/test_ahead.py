@@ -18,6 +18,7 @@ from sidekiq_lua.worker.exchange import Exchange
 from sidekiq_lua.worker.order import QueueOrder
 from sidekiq_lua.worker.ownership import Ownership
 from sidekiq_lua.worker.pace import HISTORY
+from sidekiq_lua.worker.returning import become_quiet, give_back_ready
 
 QUEUE = "queue:default"
 LIST = "lua:running:host:1:abc:0.0:default"
@@ -107,7 +108,7 @@ def test_what_a_thread_waits_for_counts_as_taken_too(exchange, redis, monkeypatc
 
 def test_what_is_ready_goes_back_with_what_is_on_its_way(exchange, redis):
     """All threads sit in long jobs. Alone, it would come after those that were fetched after it."""
-    exchange.give_back_ready()
+    give_back_ready(exchange)
     assert redis.lrange(QUEUE, 0, -1)[::-1] == [raw(n) for n in range(60, 300)]
     assert settled(redis) == 60
     assert not redis.exists(LIST)
@@ -117,7 +118,7 @@ def test_what_is_ready_goes_back_with_what_is_on_its_way(exchange, redis):
 
 def test_it_does_not_while_somebody_is_on_a_trip(exchange):
     with exchange.lock:
-        exchange.give_back_ready()
+        give_back_ready(exchange)
     assert len(exchange.ready) == 42
 
 
@@ -151,15 +152,12 @@ def test_redis_was_away_for_another(exchange, redis):
 
 def test_this_process_becomes_quiet(exchange, redis):
     """What is on its way goes back, in its order; what is done counts."""
-    exchange.quiet = True
-    exchange.give_back(exchange.take_ready())
+    become_quiet(exchange)
 
     assert run_all(exchange) == []
 
     assert settled(redis) == 60
-    assert redis.lrange(QUEUE, 0, -1)[::-1] == [
-        raw(n) for n in (*range(102, 162), *range(60, 102), *range(162, 300))
-    ]
+    assert redis.lrange(QUEUE, 0, -1)[::-1] == [raw(n) for n in range(60, 300)]
     assert not redis.exists(LIST)
     assert not exchange.has_news
 
