@@ -110,13 +110,15 @@ def test_who_finds_nobody_then_is_not_told_that_nothing_was_pushed(failover: Fai
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_buffer_does_not_push_again_what_was_pushed(failover: Failover, kind: str) -> None:
     port = failover.server.port
-    failover.then = threading.Timer(0.3, failover.promote).start
+    timer = threading.Timer(0.3, failover.promote)
+    failover.then = timer.start
     with sender_to(kind, port, NOBODY, port, reliable_push=True, push_buffer=10) as (app, sender):
         assert len(failover.push(sender)) == 2
         outbox = app.outbox()
         assert outbox is not None
         wait_until(lambda: outbox.kept == 0)
 
+    timer.join()
     assert failover.pushed() == 2
 
 

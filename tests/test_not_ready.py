@@ -176,8 +176,10 @@ def test_so_does_one_of_several_calls_that_is_not_even_told_whether_its_scripts_
     with client_of(make_app(reliable_push=True), kind) as sender:
         sender.enqueue("Warm")
         trouble.begin()
-        threading.Timer(0.5, trouble.end).start()
+        timer = threading.Timer(0.5, trouble.end)
+        timer.start()
         sender.push_bulk({"class": "A", "args": [["x" * 5_000_000]] * 2})
+        timer.join()
         assert redis.llen("queue:default") == 3
 
 
