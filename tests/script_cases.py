@@ -179,8 +179,8 @@ CASES: dict[str, Case] = {
     ),
     "relay_claim": Case(STORE.relays.claim("shop", "host:1:r", 30_000), {"lua:relay_epoch:shop": "7"}),
     "relay_settle": Case(
-        STORE.relays.settle("shop", "host:1:r", ["0:z"], leaves=True),
-        {"lua:relay:shop": "host:1:r", "lua:relayed:shop": {"0:z", "1:a"}},
+        STORE.relays.settle("shop", "host:1:r", 7, ["0:z"], leaves=True),
+        {"lua:relay:shop": "host:1:r", "lua:relay_epoch:shop": "7", "lua:relayed:shop": {"0:z", "1:a"}},
     ),
     "requeue": Case(MINE.requeue("default", [job(1), job(2)]), {**HELD, **WAITING}),
     "replace_entry": Case(STORE.entries.replace("retry", Entry(job(22), NOW - 2), job(22, ',"a":1')), OTHERS),

@@ -107,7 +107,7 @@ class Relay:
         """Give the claim back, so that another relay need not wait, and close the database's connection."""
         for pool in self._claimed:
             try:
-                self._run(pool, self._relays.settle(self._name, self._me, [], leaves=True))
+                self._run(pool, self._relays.settle(self._name, self._me, 0, [], leaves=True))
             except RedisError as error:
                 self._tell(_pool(pool), error)
         self._claimed.clear()
@@ -160,8 +160,9 @@ class Relay:
             epoch: int = self._run(pool, self._relays.claim(self._name, self._me, self._claim_ms))
             if epoch:
                 self._claimed.add(pool)
-            if epoch and pool not in self._tidy:
-                self._forget_the_gone(pool)
+            else:
+                self._tidy.discard(pool)  # who works now may leave notes
+            if epoch and pool not in self._tidy and self._forget_the_gone(pool, epoch):
                 self._tidy.add(pool)
         except (RedisError, ConfigurationError) as error:
             self._tell(_pool(pool), error)
@@ -169,9 +170,12 @@ class Relay:
         self._fine(_pool(pool))
         return epoch
 
-    def _forget_the_gone(self, pool: str | None) -> None:
-        """Tidy up after a relay that died between the deletion and our knowing of it."""
-        cursor = "0"
+    def _forget_the_gone(self, pool: str | None, epoch: int) -> bool:
+        """Tidy up after a relay that died, or lost its claim, between the deletion and our knowing of it.
+
+        Answers whether nothing is left: a row that is still there may be deleted by the relay before us.
+        """
+        cursor, tidy = "0", True
         while True:
             cursor, names = self._run(pool, self._relays.relayed(self._name, cursor))
             ids = [int(name.partition(":")[0]) for name in names]
@@ -180,9 +184,11 @@ class Relay:
             )
             missing = [name for name in names if name not in there]
             if missing:
-                self._run(pool, self._relays.settle(self._name, self._me, missing))
+                answer = self._run(pool, self._relays.settle(self._name, self._me, epoch, missing))
+                tidy = tidy and answer != FENCED
+            tidy = tidy and len(missing) == len(names)
             if cursor == "0":
-                return
+                return tidy
 
     def _parts(self, rows: list[_Found], shut: set[str | None]) -> Iterator[_Part]:
         """The rows by where they go, in slices; those that cannot go are left out."""
@@ -236,16 +242,25 @@ class Relay:
             self._tell(where, error)
             return 0
         if answer == FENCED:
-            shut.add(pool)
+            self._shut(pool, shut)
             return 0
         self._fine(where)
         self._database.write(*_among(self._delete, part.ids))
+        names = [row.name for row in part.rows]
         try:
-            self._run(pool, relays.settle(self._name, self._me, [row.name for row in part.rows]))
+            answer = self._run(pool, relays.settle(self._name, self._me, epochs[pool], names))
+            if answer == FENCED:
+                # Who claimed may have read these rows before they were gone, and pushes what is not noted.
+                self._shut(pool, shut)
         except RedisError as error:
             self._tidy.discard(pool)
             self._tell(_pool(pool), error)
         return len(part.ids)
+
+    def _shut(self, pool: str | None, shut: set[str | None]) -> None:
+        """Another relay has claimed: this pass is over there, and what that one leaves is to be tidied up."""
+        shut.add(pool)
+        self._tidy.discard(pool)
 
     # -- words ------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from .queues import PAGE, read_page
 from .scripts import library
 
 FENCED = -1
-"""What `push` answers a relay whose claim is not the last one."""
+"""What `push` and `settle` answer a relay whose claim is not the last one."""
 
 
 class Row(NamedTuple):
@@ -59,11 +59,22 @@ class Relays:
             rows=flat,
         )
 
-    def settle(self, outbox: str, me: str, rows: Sequence[str], *, leaves: bool = False) -> Call[int]:
-        """Forget rows whose deletion was committed; `leaves` gives the claim back."""
+    def settle(
+        self, outbox: str, me: str, epoch: int, rows: Sequence[str], *, leaves: bool = False
+    ) -> Call[int]:
+        """Forget rows whose deletion was committed; `leaves` gives the claim back.
+
+        Answers how many, or FENCED; without rows the epoch does not matter.
+        """
         keys = self._keys
         return self._settle(
-            holder=keys.relay(outbox), relayed=keys.relayed(outbox), me=me, leaves=int(leaves), rows=rows
+            holder=keys.relay(outbox),
+            epoch=keys.relay_epoch(outbox),
+            relayed=keys.relayed(outbox),
+            me=me,
+            mine=epoch,
+            leaves=int(leaves),
+            rows=rows,
         )
 
     def relayed(self, outbox: str, cursor: str = "0") -> Call[tuple[str, list[str]]]:

@@ -154,7 +154,8 @@ def relay(jobs: int, size: int) -> Make:
 def relay_settle(crowd: Crowd, n: int) -> Call[Any]:
     rows = [f"{n}:{k:024x}" for k in range(1000)]
     crowd.client.sadd(STORE.keys.relayed("shop"), *rows)
-    return STORE.relays.settle("shop", "me", rows)
+    crowd.client.set(STORE.keys.relay_epoch("shop"), n)
+    return STORE.relays.settle("shop", "me", n, rows)
 
 
 def fall(crowd: Crowd, n: int) -> Call[Any]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis as redis_py
+from contrib.shop import Queued, Shop
 
 from sidekiq_lua import Formatters, Sidekiq, SidekiqLogger
+from sidekiq_lua.contrib.outbox import ddl
 
 
 @pytest.fixture
@@ -48,3 +52,18 @@ def queued(redis: redis_py.Redis) -> Callable[..., list[Any]]:
         return payloads if whole else [payload["args"][0] for payload in payloads]
 
     return look
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute(ddl("sqlite"))
+    connection.close()
+    return tmp_path / "shop.db"
+
+
+@pytest.fixture
+def shop(path: Path, make_app: Any, redis: Any, queued: Queued) -> Iterator[Shop]:
+    made = Shop(path, make_app(), redis, queued)
+    yield made
+    made.close()

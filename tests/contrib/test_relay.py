@@ -1,4 +1,4 @@
-"""Relay: killed at any step, several of it, Redis or the database failing; each row's job comes once."""
+"""Relay: killed at any step, Redis or the database failing; each row's job comes once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import io
 import sqlite3
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import contrib.relay_process as relay_process
 import pytest
+from contrib.shop import Shop, passes
 from proxy import Fate, Proxy
 from waiting import wait_until
 
-from sidekiq_lua import Sidekiq
-from sidekiq_lua.contrib.outbox import DbApi, Outbox, ddl
+from sidekiq_lua.contrib.outbox import DbApi, Outbox
 from sidekiq_lua.store import fault
 from sidekiq_lua.store.scripts import library
 
@@ -30,70 +28,6 @@ STEPS = [
         for stage in ("before", "sent", "after")
     ),
 ]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
-        connection.execute(ddl("sqlite"))
-    connection.close()
-    return tmp_path / "shop.db"
-
-
-@pytest.fixture
-def app(make_app: Any) -> Sidekiq:
-    return make_app()
-
-
-class Shop:
-    """Writes rows, takes jobs out of queues as workers would, and makes relays."""
-
-    def __init__(self, path: Path, app: Sidekiq, redis: Any, queued: Queued) -> None:
-        self.path = path
-        self.app = app
-        self.redis = redis
-        self.queued = queued
-        self.ran: dict[str, list[Any]] = {}
-        self.outbox = Outbox("shop", DbApi(self.connect), app)
-        self._connection = self.connect()
-
-    def connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=5, check_same_thread=False)
-
-    def write(self, n: Any, queue: str = "default", **more: Any) -> None:
-        self.add(n, queue, **more)
-        self._connection.commit()
-
-    def add(self, n: Any, queue: str = "default", **more: Any) -> None:
-        """Write a row, and do not commit it yet."""
-        self.outbox.push({"class": "J", "args": [n], "queue": queue, **more}, self._connection)
-
-    def rows(self) -> int:
-        (count,) = self._connection.execute("SELECT count(*) FROM sidekiq_outbox").fetchone()
-        self._connection.commit()
-        return count
-
-    def take(self, *queues: str) -> None:
-        for queue in queues:
-            self.ran.setdefault(queue, []).extend(self.queued(queue))
-            self.redis.delete(f"queue:{queue}")
-
-    def close(self) -> None:
-        self._connection.close()
-        self.outbox.database.close()
-
-
-@pytest.fixture
-def shop(path: Path, app: Sidekiq, redis: Any, queued: Queued) -> Iterator[Shop]:
-    made = Shop(path, app, redis, queued)
-    yield made
-    made.close()
-
-
-def passes(relay: Any, rows: Callable[[], int]) -> None:
-    """Make passes until the table is empty."""
-    wait_until(lambda: (relay.run_once() and False) or rows() == 0, what="an empty table")
-    relay.close()
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -117,68 +51,6 @@ def test_killed_at_any_step_each_job_comes_once_and_in_order(shop: Shop, url: st
     }
     assert scheduled + shop.redis.zcard("schedule") == 1
     assert not shop.redis.exists("lua:relayed:shop", "lua:relay:shop")
-
-
-def test_a_relay_that_stood_still_for_hours_doubles_nothing(shop: Shop) -> None:
-    for n in range(10):
-        shop.write(n)
-    has_read, goes_on = threading.Event(), threading.Event()
-
-    class Slow(DbApi):
-        reads = 0
-
-        def read(self, *args: Any) -> Any:
-            found = super().read(*args)
-            self.reads += 1
-            if self.reads == 2:  # the one after its claim
-                has_read.set()
-                assert goes_on.wait(20)
-            return found
-
-    stale = Outbox("shop", Slow(shop.connect), shop.app).relay()
-    thread = threading.Thread(target=stale.run_once)
-    thread.start()
-    assert has_read.wait(20)
-    shop.redis.delete("lua:relay:shop")  # its claim ran out
-    passes(shop.outbox.relay(), shop.rows)  # another one does all, and leaves
-    shop.take("default")
-
-    goes_on.set()
-    thread.join()
-
-    shop.take("default")
-    assert shop.ran["default"] == list(range(10))
-    assert not shop.redis.exists("lua:relayed:shop")
-    shop.write(10)
-    assert stale.run_once() == 1
-    stale.close()
-
-
-def test_several_relays_beside_producers_keep_the_order(shop: Shop, url: str) -> None:
-    outboxes = [Outbox("shop", DbApi(shop.connect), shop.app) for _ in range(3)]
-    relays = [outbox.relay(batch=11, interval=0.002, claim=0.05).start() for outbox in outboxes]
-    for n in range(300):
-        shop.write(n, "low" if n % 2 else "default")
-        if n % 60 == 0:
-            shop.redis.delete("lua:relay:shop")  # so that another one comes in between
-    wait_until(lambda: shop.rows() == 0, 30)
-    for relay in relays:
-        relay.stop()
-
-    assert shop.queued() == list(range(0, 300, 2))
-    assert shop.queued("low") == list(range(1, 300, 2))
-    assert not shop.redis.exists("lua:relayed:shop", "lua:relay:shop")
-
-
-def test_one_works_and_the_other_takes_over_when_it_leaves(shop: Shop) -> None:
-    first, second = shop.outbox.relay(), Outbox("shop", DbApi(shop.connect), shop.app).relay()
-    shop.write(1)
-    assert first.run_once() == 1
-    shop.write(2)
-    assert second.run_once() == 0
-    first.close()
-    assert second.run_once() == 1
-    second.close()
 
 
 @pytest.mark.parametrize("fate", ["CUT_REQUEST", "CUT_REPLY"])

@@ -123,25 +123,40 @@ def test_a_full_redis_takes_no_rows_and_lets_claim_and_settle_go_on(make_server:
         epoch = transport.run(claim())
         with pytest.raises(RedisFull):
             transport.run(push(epoch, Row("1:x", None, job(1))))
-        assert transport.run(R.settle("shop", "a", ["1:x"], leaves=True)) == 0
+        assert transport.run(R.settle("shop", "a", epoch, ["1:x"], leaves=True)) == 0
         assert set(client.keys()) == {b"lua:relay_epoch:shop"}
     transport.close()
 
 
 def test_settled_rows_are_forgotten(run: Any, put: Any, db: Any) -> None:
-    put({"lua:relayed:shop": {"1:x", "2:y"}, "lua:relay:shop": "a"})
+    epoch = run(claim())
+    put({"lua:relayed:shop": {"1:x", "2:y"}})
 
-    assert run(R.settle("shop", "a", ["1:x", "9:q"])) == 1
+    assert run(R.settle("shop", "a", epoch, ["1:x", "9:q"])) == 1
 
-    assert db() == {"lua:relayed:shop": {"2:y"}, "lua:relay:shop": "a"}
+    assert db() == {"lua:relayed:shop": {"2:y"}, "lua:relay:shop": "a", "lua:relay_epoch:shop": "1"}
+
+
+def test_who_claimed_before_another_makes_nobody_forget_what_that_one_may_have_read(
+    run: Any, put: Any, db: Any, redis: Any
+) -> None:
+    stale = run(claim())
+    run(push(stale, Row("1:x", None, job(1))))
+    redis.delete("lua:relay:shop")
+    epoch = run(claim("b"))
+    before = db()
+
+    assert run(R.settle("shop", "a", stale, ["1:x"])) == FENCED
+    assert db() == before
+    assert run(push(epoch, Row("1:x", None, job(1)), me="b")) == 0
 
 
 def test_who_leaves_gives_its_own_claim_back_only(run: Any, put: Any, db: Any) -> None:
     put({"lua:relay:shop": "a"})
-    run(R.settle("shop", "b", [], leaves=True))
+    run(R.settle("shop", "b", 0, [], leaves=True))
     assert db() == {"lua:relay:shop": "a"}
 
-    run(R.settle("shop", "a", [], leaves=True))
+    run(R.settle("shop", "a", 0, [], leaves=True))
     assert db() == {}
 
 
