@@ -61,7 +61,7 @@ class Relay:
         self._name = name
         self._interval = interval
         self._claim_ms = int(claim * 1000)
-        self._me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"
+        self._token = secrets.token_hex(6)
         self._select = f"SELECT id, jid, pool, payload FROM {table} WHERE id > ? ORDER BY id LIMIT {batch}"
         self._ids = f"SELECT id, jid FROM {table} WHERE id IN "
         self._delete = f"DELETE FROM {table} WHERE id IN "
@@ -263,6 +263,11 @@ class Relay:
         self._tidy.discard(pool)
 
     # -- words ------------------------------------------------------------------------------
+
+    @property
+    def _me(self) -> str:
+        """Its name, which is another one in each process that was forked after it was made."""
+        return f"{socket.gethostname()}:{os.getpid()}:{self._token}"
 
     @property
     def _relays(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -115,3 +116,20 @@ def test_one_works_and_the_other_takes_over_when_it_leaves(shop: Shop) -> None:
     first.close()
     assert second.run_once() == 1
     second.close()
+
+
+def test_one_that_was_made_before_a_fork_is_two_after_it(shop: Shop) -> None:
+    relay = shop.outbox.relay()
+    shop.write(1)
+    child = os.fork()
+    if child == 0:
+        gone = 99
+        try:
+            gone = relay.run_once()  # and it keeps its claim
+        finally:
+            os._exit(gone)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    shop.write(2)
+
+    assert relay.run_once() == 0
+    assert shop.queued() == [1]
