@@ -52,22 +52,27 @@ def due(app: App, payload: Payload) -> Payload:
 def run(app: App, job_class: JobClass, payload: Payload) -> Any:
     """What it sets in context variables ends with it, as on a worker, or it would be there in later tests."""
     job = make_job(job_class, payload, lambda: False)
-    queue = payload.get("queue", "default")
+    queue, chain = payload.get("queue", "default"), _chain(app)
     if job_class.is_async:
-        return run_loop(await_job(app, job, payload, queue, server_middleware))
-    return copy_context().run(call_job, app, job, payload, queue, server_middleware)
+        return run_loop(await_job(app, job, payload, queue, chain))
+    return copy_context().run(call_job, app, job, payload, queue, chain)
 
 
 async def run_async(app: App, job_class: JobClass, payload: Payload) -> Any:
     if not job_class.is_async:
         return run(app, job_class, payload)
     job = make_job(job_class, payload, lambda: False)
-    coroutine = await_job(app, job, payload, payload.get("queue", "default"), server_middleware)
+    coroutine = await_job(app, job, payload, payload.get("queue", "default"), _chain(app))
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return await coroutine  # another kind of loop, such as trio's
     return await loop.create_task(coroutine)
+
+
+def _chain(app: App) -> Chain:
+    """The tests' middleware; what declares `config` is given that of the job's instance, as on a worker."""
+    return server_middleware.copy(app.config) if server_middleware else server_middleware
 
 
 def run_kept(job: Kept) -> Any:

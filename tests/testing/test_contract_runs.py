@@ -106,6 +106,20 @@ def test_server_middleware_may_replace_the_arguments(world: Any, job: Any, seen:
     assert seen == [[4, jid]]
 
 
+def test_server_middleware_that_declares_it_has_the_settings(world: Any, job: Any, seen: Seen) -> None:
+    class Tell:
+        config: Any
+
+        def call(self, job, payload, queue, next):
+            seen.append(self.config)
+            return next()
+
+    world.server_middleware.add(Tell)
+    job.perform_async()
+    world.settle()
+    assert seen[0] is world.app.config
+
+
 def test_server_middleware_may_stop_a_job(world: Any, job: Any, seen: Seen) -> None:
     class Stop:
         def call(self, instance, payload, queue, next): ...
