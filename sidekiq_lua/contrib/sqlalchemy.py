@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from itertools import groupby
 from typing import Any
 
+from greenlet import getcurrent
+
 from ..app import App
 from ..async_client import BaseAsyncClient
 from ..errors import ConfigurationError
@@ -230,11 +232,19 @@ class SQLAlchemyDatabase(Database):
         self._source = _checked_source(session)
 
     def insert(self, sql: str, rows: Sequence[tuple[Any, ...]], where: Any = None) -> None:
-        """`where`: a Connection, Session, AsyncSession or scoped_session; without it the present session."""
+        """`where`: a Connection, Session, AsyncSession or scoped_session; without it the present session.
+
+        That of asyncio wants `await session.run_sync(lambda _: outbox.push(…))` around it.
+        """
         if isinstance(where, Connection):
             place: Connection | Session | None = where
         else:
             place = _session(self._source) if where is None else session_of(where)
+        if isinstance(place, Session) and _awaits(place) and getcurrent().parent is None:
+            raise ConfigurationError(
+                "an outbox writes to an AsyncSession within run_sync: "
+                "`await session.run_sync(lambda sync: outbox.push(item, sync))`"
+            )
         if place is None:
             raise ConfigurationError(
                 "the outbox does not know in which transaction to write: "
@@ -252,6 +262,12 @@ class SQLAlchemyDatabase(Database):
 
     def close(self) -> None:
         """Nothing: the Engine keeps its connections."""
+
+
+def _awaits(session: Session) -> bool:
+    """Whether it is one of asyncio, as far as it tells."""
+    bind = session.bind
+    return bind is not None and bind.dialect.is_async
 
 
 def _named(values: Sequence[Any]) -> dict[str, Any]:

@@ -240,6 +240,10 @@ def test_with_an_async_session(app: Sidekiq, path: Path, queued: Queued) -> None
         async_engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         async with AsyncSession(async_engine) as session, session.begin():
             await session.run_sync(lambda sync: outbox.push({"class": "J", "args": [1]}, sync))
+            with pytest.raises(
+                ConfigurationError, match=r"`await session\.run_sync\(lambda sync: outbox\.push"
+            ):
+                outbox.push({"class": "J", "args": [2]}, session)
         await async_engine.dispose()
 
     asyncio.run(main())
