@@ -12,6 +12,8 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from ..app import App
@@ -69,7 +71,9 @@ class Relay:
         self._claimed: set[str | None] = set()
         self._tidy: set[str | None] = set()
         self._told: dict[str, str] = {}
-        self._stop = threading.Event()
+        self._stopping = False
+        # A signal's handler that stops may interrupt who waits: that is no Event, whose lock would be held.
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     # -- its life -------------------------------------------------------------------------
@@ -77,29 +81,34 @@ class Relay:
     def run(self) -> None:
         """Relay until `stop` is called. Errors of Redis and of the database are logged, and tried again."""
         try:
-            while not self._stop.is_set():
+            while not self._stopping:
                 try:
-                    self._pass(self._stop.is_set)
+                    self._pass(lambda: self._stopping)
                 except Exception as error:
                     self._tell("the outbox's table", error)
                 else:
                     self._fine("the outbox's table")
-                self._stop.wait(self._interval)
+                with suppress(Empty):
+                    self._bell.get(timeout=self._interval)
         finally:
-            self._stop.clear()
+            self._stopping = False
             self.close()
 
     def start(self) -> Relay:
         """`run` in a thread; answers the relay."""
         if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()  # of a stop() that found nothing running
+            self._stopping = False  # of a stop() that found nothing running
             self._thread = threading.Thread(target=self.run, name=f"outbox {self._name}", daemon=True)
             self._thread.start()
         return self
 
     def stop(self, timeout: float | None = None) -> None:
-        """Let `run` end after what it is doing; waits for `start`'s thread, at most `timeout` seconds."""
-        self._stop.set()
+        """Let `run` end after what it is doing; waits for `start`'s thread, at most `timeout` seconds.
+
+        A signal's handler may call it.
+        """
+        self._stopping = True
+        self._bell.put(None)
         if self._thread is not None:
             self._thread.join(timeout)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -133,3 +135,35 @@ def test_one_that_was_made_before_a_fork_is_two_after_it(shop: Shop) -> None:
 
     assert relay.run_once() == 0
     assert shop.queued() == [1]
+
+
+ANYWHERE = """
+import signal, sys
+from sidekiq_lua import Sidekiq
+from sidekiq_lua.contrib.outbox import DbApi, Outbox
+
+class Nothing(DbApi):
+    def read(self, sql, values):
+        return []
+
+relay = Outbox("shop", Nothing(lambda: None), Sidekiq(redis=sys.argv[1])).relay(interval=0.0001)
+signal.signal(signal.SIGTERM, lambda *_: relay.stop())
+
+def trace(frame, event, arg):
+    global left
+    left -= event == "line"
+    if left == 0:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGTERM)
+    return trace
+
+for n in range(1, 200):
+    left = n
+    sys.settrace(trace)
+    relay.run()
+    sys.settrace(None)
+"""
+
+
+def test_the_signal_that_stops_it_may_come_anywhere(url: str) -> None:
+    subprocess.run([sys.executable, "-c", ANYWHERE, url], check=True, timeout=20)
