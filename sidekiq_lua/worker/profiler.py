@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..clock import monotonic
@@ -47,7 +48,10 @@ class Profiler:
         """Run `fn()` in this thread. Raises what it raises."""
         if self._app.config.profiler is not None:
             ran = Ran(fn)
-            self._app.config.profiler(payload, ran)
+            try:
+                self._app.config.profiler(payload, ran)
+            except Exception as error:
+                return self._failed(ran, error)
             ran.check()
             return None
         with self._recording(payload, is_async=False) as run:
@@ -59,14 +63,23 @@ class Profiler:
         answered."""
         if self._app.config.profiler is not None:
             ran = RanAsync(fn)
-            answer = self._app.config.profiler(payload, ran)
-            if isinstance(answer, Awaitable):
-                await answer
+            try:
+                answer = self._app.config.profiler(payload, ran)
+                if isinstance(answer, Awaitable):
+                    await answer
+            except Exception as error:
+                return self._failed(ran, error)
             ran.check()
             return None
         with self._recording(payload, is_async=True) as run:
             await fn()
         return run.store
+
+    def _failed(self, ran: Ran, error: Exception) -> Store:
+        """The setting's profiler raised: it is told of where the job has run, which must not run again."""
+        if not ran.done:
+            raise error
+        return partial(self._errors.report, error, {"context": "the setting `profiler` failed after its job"})
 
     @contextmanager
     def _recording(self, payload: Payload, *, is_async: bool) -> Iterator[_Run]:
@@ -162,16 +175,16 @@ class Ran:
 
     def __init__(self, fn: Callable[[], Any]) -> None:
         self._fn = fn
-        self._ran = False
+        self.done = False
 
     def __call__(self) -> Any:
         result = self._fn()
-        self._ran = True
+        self.done = True
         return result
 
     def check(self) -> None:
         """Raises ConfigurationError if the job has not run: it must not count as done."""
-        if not self._ran:
+        if not self.done:
             raise ConfigurationError("the setting `profiler` did not run the job: it has to call fn()")
 
 
@@ -180,7 +193,7 @@ class RanAsync(Ran):
 
     async def __call__(self) -> Any:
         result = await self._fn()
-        self._ran = True
+        self.done = True
         return result
 
 

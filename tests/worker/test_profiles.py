@@ -255,3 +255,33 @@ def test_a_profiler_that_forgets_the_job_does_not_lose_it(make_app, run, redis, 
     wait_until(lambda: redis.zcard("retry") == 1)
 
     wait_until(lambda: "the setting `profiler` did not run the job" in log.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_job_does_not_run_again_for_a_profiler_that_fails_after_it(make_app, run, redis, log, kind):
+    def mine(payload, fn):
+        fn()
+        raise OSError("no space left")
+
+    async def awaiting(payload, fn):
+        await fn()
+        raise OSError("no space left")
+
+    app = make_app(profiler=mine if kind == "sync" else awaiting)
+
+    if kind == "sync":
+
+        class EchoJob(app.Job):
+            def perform(self):
+                pass
+    else:
+
+        class EchoJob(app.Job):
+            async def perform(self):
+                pass
+
+    EchoJob.set(profile="a").perform_async()
+    run(app)
+    wait_until(lambda: "the setting `profiler` failed after its job" in log.getvalue())
+
+    assert (processed(redis), redis.zcard("retry")) == (1, 0)
