@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigurationError, UnparsablePayload, UnserializableArguments
+from ..errors import ConfigurationError, Shutdown, UnparsablePayload, UnserializableArguments
 from ..job import JobBase
 from ..log import SidekiqLogger
 from ..payload import Payload, new_jid, shorten
@@ -123,7 +123,9 @@ class FailureHandler(ErrorReporter):
                 if wish and wish not in _WISHES and whole_seconds(wish) is None:
                     raise TypeError(f"it answered {shorten(wish)}, not seconds, 'discard', 'kill' or None")
                 return wish
-            except Exception as failure:
+            except Shutdown:
+                raise
+            except BaseException as failure:  # also SystemExit: the job is to be tried again
                 self.report(failure, {"context": f"retry_in of {hooks} failed, the default delay is taken"})
                 return None
 
@@ -171,7 +173,9 @@ class FailureHandler(ErrorReporter):
         hook = hooks._exhausted if hooks else None
         try:
             return hook(payload, error) if hook else None
-        except Exception as failure:
+        except Shutdown:
+            raise
+        except BaseException as failure:
             self.report(failure, {"context": "Error calling retries_exhausted", "job": payload})
             return None
 

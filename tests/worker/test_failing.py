@@ -278,17 +278,26 @@ def test_what_is_no_answer_of_retry_in_is_told(app, run, redis, failing, errors,
     assert str(told) == f"it answered {wish!r}, not seconds, 'discard', 'kill' or None"
 
 
-def test_a_hook_that_wants_to_end_the_program_ends_nothing(app, run, redis, failing, errors):
-    def leave(count, error, payload):
+def test_a_hook_that_wants_to_end_the_program_ends_nothing(app, run, redis, failing, errors, deaths):
+    """Nor the job's retries, nor what is to be known of its error."""
+
+    def leave(*args):
         raise SystemExit(1)
 
-    job = failing()
-    job.retry_in(leave)
-    raw = job.perform_async()
+    retried = failing()
+    retried.retry_in(leave)
+    retried.retries_exhausted(leave)
+    jid = retried.perform_async()
+    last = retried.set(retry=0).perform_async()
     run(app)
+    (later,) = wait_until(lambda: redis.zrange("retry", 0, -1))
     (dead,) = wait_until(lambda: redis.zrange("dead", 0, -1))
-    assert load(dead)["jid"] == raw
-    wait_until(lambda: "Internal exception!" in [context["context"] for _, context, _ in errors])
+    assert (load(later)["jid"], load(later)["retry_count"]) == (jid, 0)
+    assert (load(dead)["jid"], load(dead)["error_class"]) == (last, load(later)["error_class"])
+    wait_until(lambda: deaths and len(errors) == 4)
+    told = sorted(context["context"] for _, context, _ in errors)
+    assert told[0] == "Error calling retries_exhausted"
+    assert "the default delay is taken" in told[-1]
     assert not list(redis.scan_iter("lua:running:*"))
 
 
