@@ -11,7 +11,7 @@ from .errors import ConfigurationError, InvalidJob, SignatureMismatch
 from .execution import run_inline
 from .faked import Faked
 from .payload import shorten
-from .signatures import accepts, is_async, signature
+from .signatures import accepts, has_yield, is_async, signature
 from .timing import When, due
 
 if TYPE_CHECKING:
@@ -362,6 +362,10 @@ def _checked_hook(job_class: type, name: str, hook: Any) -> Any:
     if not callable(hook) or not accepts(hook, taken):
         raise ConfigurationError(
             f"{job_class.__qualname__}: {name} must be callable with ({', '.join(taken)})"
+        )
+    if has_yield(hook):
+        raise ConfigurationError(
+            f"{job_class.__qualname__}: {name} must not contain `yield`: nothing of it would run"
         )
     if is_async(hook):
         raise ConfigurationError(

@@ -44,3 +44,11 @@ def is_async(function: Any) -> bool:
         inspect.iscoroutinefunction(made) or inspect.isasyncgenfunction(made)
         for made in (function, type(function).__call__)
     )
+
+
+def has_yield(function: Any) -> bool:
+    """Whether to call it runs none of it, but answers a generator."""
+    return any(
+        inspect.isgeneratorfunction(made) or inspect.isasyncgenfunction(made)
+        for made in (function, type(function).__call__)
+    )

@@ -324,3 +324,14 @@ def test_no_repr_shows_a_password(config: Config) -> None:
     for shown in (repr(config), repr(config.redis), repr(config.pools), str(config.redis)):
         assert SECRET not in shown
         assert "redis" in shown.lower()
+
+
+def test_a_handler_with_yield_is_refused(config: Config) -> None:
+    """To call it would answer a generator, and run nothing."""
+
+    def yielding(*_: Any) -> Any:
+        yield
+
+    for register in (config.error_handler, config.death_handler, partial(config.on, "quiet")):
+        with pytest.raises(ConfigurationError, match="must be a function without `yield`"):
+            register(yielding)

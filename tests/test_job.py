@@ -347,3 +347,12 @@ def test_a_hook_that_cannot_be_called_is_refused_when_it_is_defined(
     if not isinstance(hook, classmethod | staticmethod):
         with pytest.raises(ConfigurationError, match="must be callable with"):
             getattr(by_decorator(app), name.removeprefix("sidekiq_"))(hook)
+
+
+@pytest.mark.parametrize("name", ["retry_in", "sidekiq_retries_exhausted"])
+def test_a_hook_with_yield_is_refused(app: Sidekiq, name: str) -> None:
+    def yielding(*_: Any) -> Any:
+        yield
+
+    with pytest.raises(ConfigurationError, match=r"OddJob: retr.* must not contain `yield`"):
+        type("OddJob", (app.Job,), {name: yielding, "perform": lambda self: None})

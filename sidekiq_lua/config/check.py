@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigurationError
 from ..log import parse_level
-from ..signatures import accepts, is_async
+from ..signatures import accepts, has_yield, is_async
 
 T = TypeVar("T")
 Check = Callable[[str, Any], T]
@@ -184,6 +184,8 @@ def called_with(*arguments: str, may_await: bool = False) -> Check[Callable[...,
     def check(name: str, value: Any) -> Callable[..., Any]:
         if not callable(value) or not accepts(value, arguments):
             raise must_be(name, shape, value)
+        if has_yield(value):
+            raise must_be(name, "a function without `yield`, since to call it would run nothing", value)
         if is_async(value) and not may_await:
             raise must_be(name, "a plain function, since nothing would await an `async def`", value)
         return value  # type: ignore[no-any-return]
