@@ -7,13 +7,12 @@ in a session's transaction.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import groupby
 from typing import Any
-
-from greenlet import getcurrent
 
 from ..app import App
 from ..async_client import BaseAsyncClient
@@ -240,7 +239,7 @@ class SQLAlchemyDatabase(Database):
             place: Connection | Session | None = where
         else:
             place = _session(self._source) if where is None else session_of(where)
-        if isinstance(place, Session) and _awaits(place) and getcurrent().parent is None:
+        if isinstance(place, Session) and _awaits(place) and not _may_await():
             raise ConfigurationError(
                 "an outbox writes to an AsyncSession within run_sync: "
                 "`await session.run_sync(lambda sync: outbox.push(item, sync))`"
@@ -268,6 +267,12 @@ def _awaits(session: Session) -> bool:
     """Whether it is one of asyncio, as far as it tells."""
     bind = session.bind
     return bind is not None and bind.dialect.is_async
+
+
+def _may_await() -> bool:
+    """Whether SQLAlchemy runs this in a greenlet, as within `run_sync`. Without asyncio it needs none."""
+    greenlet: Any = sys.modules.get("greenlet")
+    return greenlet is not None and greenlet.getcurrent().parent is not None
 
 
 def _named(values: Sequence[Any]) -> dict[str, Any]:
