@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidCursor, RedisUnavailable, UnserializableArguments
+from ..errors import InvalidCursor, RedisNotReady, RedisUnavailable, UnserializableArguments
 from ..iterable import IterableJobBase
 from ..iterating.run import Run
 from ..job import JobBase
@@ -19,6 +19,9 @@ from .forked import end_fork
 if TYPE_CHECKING:
     from ..app import App
 
+_AWAY = (RedisUnavailable, RedisNotReady)
+"""What is over after a while, as a failover is: a run waits for it, and does not fail."""
+
 
 class RunKeeper:
     """Keeps the state of one run in Redis, as long as this process holds its job."""
@@ -30,19 +33,19 @@ class RunKeeper:
         self.held = held
 
     def load(self) -> State | None:
-        """None: Redis is not available. Raises RedisRefused."""
+        """None: Redis is not available, or not ready. Raises RedisRefused."""
         try:
             [state] = self._app.transport().run(self._app.store.iterations.read([self.held.jid]))
-        except RedisUnavailable:
+        except _AWAY:
             return None
         return state or State()
 
     def save(self, state: State) -> Saved | None:
-        """None: Redis is not available. Raises RedisRefused."""
+        """None: Redis is not available, or takes no writes for now. Raises RedisRefused."""
         transport = self._app.transport()
         try:
             saved = transport.run(self._app.store.iterations.save(self.held, state))
-        except RedisUnavailable:
+        except _AWAY:
             return None
         transport.counts.fenced["save_iteration"] += not saved.held
         return saved
@@ -83,7 +86,7 @@ class Iterations:
         except InvalidCursor:
             return  # that is what it failed of
         delivery.unsaved = self._calls.save(keeper.held, state)
-        with suppress(RedisUnavailable):
+        with suppress(*_AWAY):
             self._app.transport().run(delivery.unsaved)
             delivery.unsaved = None
 

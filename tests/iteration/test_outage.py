@@ -9,6 +9,7 @@ from proxy import Fate, Proxy
 from waiting import hurry, wait_until
 
 from sidekiq_lua.store import fault
+from sidekiq_lua.worker.iterations import RunKeeper
 
 
 @pytest.fixture
@@ -86,3 +87,35 @@ def test_redis_takes_writes_again_between_the_save_and_the_retry(
     hurry(redis)
     wait_until(lambda: redis.get("stat:processed") == b"2")
     assert seen.items == [0, 1, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("kind", ["away", "refusing"])
+def test_a_save_in_an_outage_waits_for_its_end(
+    make_app, run, redis, seen, define, proxy, trouble, kind, log, monkeypatch
+):
+    """Such a job must not fail: this one, which is not retried, would be gone."""
+    begin, end = trouble[kind]
+    begun = threading.Event()
+    saves, save = [], RunKeeper.save
+
+    def count(keeper, state):
+        saves.append(begun.is_set())
+        return save(keeper, state)
+
+    def do(self, item):
+        seen.events.append(item)
+        if item == 2:
+            begin()
+            begun.set()
+
+    monkeypatch.setattr(RunKeeper, "save", count)
+    app = make_app(redis=proxy.url, heartbeat_ttl=60)
+    define(app, do=do, state_flush_interval=0).set(retry=False).perform_async()
+    run(app)
+    wait_until(lambda: sum(saves) > 1 or ": fail" in log.getvalue())
+    assert seen.items == [0, 1, 2]
+    end()
+    wait_until(lambda: redis.get("stat:processed") == b"1", timeout=30)
+    assert seen.items == [0, 1, 2, 3, 4]
+    assert ": fail" not in log.getvalue()
+    assert not list(redis.scan_iter("it-*"))
