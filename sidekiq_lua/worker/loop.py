@@ -95,6 +95,11 @@ class EventLoop:
         self._scheduled = False
         while self._inbox:
             job = self._inbox.popleft()
+            processor, delivery = job[:2]
+            if delivery.given_back:
+                # By the hard stop, while a job blocked this thread: it runs elsewhere.
+                processor.pass_by(delivery)
+                continue
             # A context of its own: what one job sets, the next does not see.
             name = task_tid()
             task = asyncio.Task(self._run(name, *job), loop=self._loop, context=Variables(), **_AT_ONCE)

@@ -153,6 +153,10 @@ class Processor:
         Context.replace(self._log.context_for(payload))
         self._failed(delivery, payload, job_class, None, error, 0.0)
 
+    def pass_by(self, delivery: Delivery) -> None:
+        """It was given back before it had begun."""
+        self._exchange.done(delivery)
+
     def settle(self, delivery: Delivery, outcome: Callable[[], None] | BaseException) -> None:
         """Call what `run_async` answered, or deal with what it raised."""
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import threading
 from contextvars import ContextVar
 
 from waiting import wait_until
@@ -74,3 +75,32 @@ def test_jobs_that_are_cut_off_are_cancelled_wherever_they_are(make_app, run, re
 
     assert sorted(ended) == [0, 1, 2]
     assert redis.llen("queue:default") == 3
+
+
+def test_what_was_put_back_before_the_loop_came_to_it_is_not_begun(make_app, run, redis):
+    """A job keeps the loop from the others until the deadline: they run elsewhere by now."""
+    app = make_app(concurrency=3, timeout=0.1)
+    blocks, go_on, ran = threading.Event(), threading.Event(), []
+
+    class BlockJob(app.Job):
+        async def perform(self):
+            blocks.set()
+            assert go_on.wait(20)
+
+    class NextJob(app.Job):
+        async def perform(self, n):
+            ran.append(n)
+
+    BlockJob.perform_async()
+    runner = run(app)
+    assert blocks.wait(10)
+    NextJob.perform_bulk([[n] for n in range(2)])
+    wait_until(lambda: runner.busy == 3)
+    stop = threading.Thread(target=runner.stop)
+    stop.start()
+    wait_until(lambda: redis.llen("queue:default") == 3)
+    go_on.set()
+    stop.join(20)
+
+    assert ran == []
+    assert runner.busy == 0
