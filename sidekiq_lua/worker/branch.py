@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import monotonic
 from ..config import Capsule
-from ..errors import RedisError, RedisUnavailable
+from ..errors import RedisError, RedisNotReady, RedisUnavailable
 from ..store.preflight import check_access, check_schema, check_server
 from ..urls import mask
 from .actor import Actor
@@ -145,8 +145,8 @@ class Branch:
             self.started = True
         return True
 
-    def start_later(self, error: RedisUnavailable) -> None:
-        """Its server is away, and another one is not: begin when it is back."""
+    def start_later(self, error: RedisError) -> None:
+        """Its server is away or not ready, and another one is not: begin when it is back."""
         self._log.error("%s, its capsules begin when it is back: %s", self.name or "Redis", error)
         self._latecomer = Latecomer(self, self._errors)
         self._latecomer.start()
@@ -275,7 +275,7 @@ class Branch:
 
 
 class Latecomer(Actor):
-    """Starts a branch whose server was away when the worker started."""
+    """Starts a branch whose server was away, or took no writes, when the worker started."""
 
     name = "entry"
 
@@ -291,7 +291,7 @@ class Latecomer(Actor):
         try:
             self._branch.enter()
             self._branch.show()
-        except RedisUnavailable:
+        except (RedisUnavailable, RedisNotReady):
             return _RETRY_S
         if not self._branch.start():
             self._branch.cancel()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..clock import monotonic
 from ..config import Capsule
-from ..errors import LoginRefused, RedisUnavailable
+from ..errors import LoginRefused, RedisError, RedisNotReady, RedisUnavailable
 from .branch import Branch
 from .events import Events
 from .failure import ErrorReporter
@@ -51,17 +51,17 @@ class Launcher:
     def start(self) -> None:
         """Check the servers, register, beat once and begin.
 
-        A server that is away is waited for in the background, if another one is there; one that refuses the
-        login is not. Raises UnsupportedServer, RedisUnavailable, RedisRefused, NewerSchema, and what a
-        `startup` handler raises.
+        A server that is away, or takes no writes for now, is waited for in the background, if another one is
+        there; one that refuses the login is not. Raises UnsupportedServer, RedisUnavailable, RedisRefused,
+        NewerSchema, and what a `startup` handler raises.
         """
         self._check_middleware()
-        late: dict[Branch, RedisUnavailable] = {}
+        late: dict[Branch, RedisError] = {}
         try:
             for branch in self.branches:
                 try:
                     branch.enter()
-                except RedisUnavailable as error:
+                except (RedisUnavailable, RedisNotReady) as error:
                     late[branch] = error
                     if len(late) == len(self.branches) or isinstance(error, LoginRefused):
                         raise

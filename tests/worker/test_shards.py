@@ -252,6 +252,21 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(make_sharded, run, oth
     assert is_empty(away)
 
 
+def test_a_server_that_takes_no_writes_at_the_start_is_waited_for(make_sharded, run, log, away):
+    away.config_set("min-replicas-to-write", 1)
+    app = make_sharded()
+    note, seen = noting(app)
+    note.perform_async("here")
+    runner = run(app)
+    wait_until(lambda: seen == ["here"])
+    assert "NOREPLICAS" in log.getvalue()
+    away.config_set("min-replicas-to-write", 0)
+    note.set(pool="eu").perform_async("eu")
+    wait_until(lambda: seen == ["here", "eu"])
+    runner.stop()
+    assert is_empty(away)
+
+
 def test_a_server_that_refuses_the_login_is_not_waited_for(make_sharded, run, away, other, redis):
     """docs/capsules.md: only absence is. Else a wrong password would look like an outage, for ever."""
     away.execute_command("ACL", "SETUSER", "default", "resetpass", ">right")
