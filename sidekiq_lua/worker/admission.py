@@ -36,8 +36,9 @@ class Admission:
                     state = "FULL"
                 else:
                     state = self._ask(delivery, meanwhile)
-                if state == "KEPT":
-                    exchange.take_up(delivery, since)
+                if state == "KEPT" and not exchange.take_up(delivery, since):
+                    # A stop that finds nothing running would not wait for it.
+                    state = "FULL"
             if state in ("OLD", "FULL", "REAPED"):
                 exchange.give_back([delivery])
             if state == "REAPED":

@@ -243,11 +243,16 @@ class Exchange:
         if fetched.problem:
             self.settling.report(fetched.problem)
 
-    def take_up(self, delivery: Delivery, since: float) -> None:
-        """A blocking move's job was admitted, under the lock; asked for at `since` (of `boottime`)."""
+    def take_up(self, delivery: Delivery, since: float) -> bool:
+        """A blocking move's job was admitted, under the lock; asked for at `since` (of `boottime`).
+
+        False if this process has become quiet meanwhile: it has to be given back.
+        """
         self.last_answer = monotonic()
         self.lease.seen(since)
         with self._slots:
+            if self.quiet:
+                return False
             # Not past those that were fetched before it: the free slot is theirs.
             free = len(self.active) < self.concurrency and not self.lease.over
             delivery.on_loop = delivery.on_loop and not self.ready and free
@@ -255,6 +260,7 @@ class Exchange:
                 self.active[delivery] = None
             else:
                 self.ready.append(delivery)
+            return True
 
     def trust(self, since: float, ttl_s: float) -> None:
         """A beat was answered: this process holds its jobs for so long from `since` (of `boottime`)."""
@@ -381,7 +387,9 @@ class Exchange:
     def _take_on(self, new: list[Delivery]) -> None:
         """Start these jobs, or give them back if this process has become quiet meanwhile."""
         self.ownership.held.update(new)
-        if self.quiet:
-            self.give_back(new)
-        else:
-            self.ready.extend(new)
+        with self._slots:
+            # Who becomes quiet takes what is ready, under this lock, afterwards.
+            if not self.quiet:
+                self.ready.extend(new)
+                return
+        self.give_back(new)

@@ -1,6 +1,7 @@
 """Jobs that a blocking move brings to a worker that waits."""
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -12,7 +13,7 @@ from sidekiq_lua import PausedClass, Queue
 from sidekiq_lua.clock import Clock, boottime, monotonic
 from sidekiq_lua.config import Config
 from sidekiq_lua.errors import RedisUnavailable
-from sidekiq_lua.store import Endpoint, Store, Transport
+from sidekiq_lua.store import Endpoint, Store, Transport, fault
 from sidekiq_lua.worker.admission import Admission
 from sidekiq_lua.worker.delivery import Delivery
 from sidekiq_lua.worker.exchange import Exchange
@@ -46,6 +47,43 @@ def test_it_is_kept(exchange, redis):
     assert deliver(exchange, redis, exchange.ownership.running)
     assert [delivery.raw for delivery in exchange.ready] == [RAW]
     assert redis.llen("queue:default") == 0
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_it_goes_back_where_the_worker_has_become_quiet_meanwhile(exchange, redis, on_loop):
+    def quiet():
+        exchange.quiet = True
+
+    assert not deliver(exchange, redis, exchange.ownership.running, quiet, on_loop=on_loop)
+    assert not exchange.ready
+    assert not exchange.active
+    assert redis.lrange("queue:default", 0, -1) == [RAW]
+
+
+def test_a_stop_that_meets_one_does_not_leave_it_behind(make_app, run, redis, monkeypatch, log):
+    """Nothing runs, so the stop waits for nothing. A job that begins then ended in the dead set."""
+    app = make_app(concurrency=1, heartbeat_interval=5, heartbeat_ttl=60)
+    held, runners = threading.Event(), []
+
+    def at(stage, name):
+        if (stage, name) == ("after", "admit"):
+            held.set()
+            wait_until(lambda: "Scheduler exiting" in log.getvalue())
+            wait_until(lambda: runners[0]._launcher.stations[0].waiter._ended)
+
+    class SlowJob(app.Job):
+        async def perform(self):
+            await asyncio.sleep(1)
+
+    monkeypatch.setattr(fault, "at", at)
+    runners.append(run(app))
+    wait_until(lambda: redis.info("clients")["blocked_clients"] == 1)
+    SlowJob.perform_async()
+    assert held.wait(10)
+    runners[0].stop()
+    gc.collect()  # what was left on the closed loop
+    assert redis.llen("queue:default") == 1
+    assert not redis.exists("dead", "lua:owners")
 
 
 def test_one_for_the_event_loop_takes_its_slot_at_once(exchange, redis):
