@@ -179,7 +179,7 @@ class Branch:
         # Asked while jobs still have time, so that the answer, or none, comes by the deadline.
         self._wait_idle(deadline - _PROBE_S)
         self._away = self._is_away()
-        self._wait_idle(deadline)
+        self._wait_idle(deadline, for_debts=not self._away)
         cut_off = sum(station.hard_stop(put_back=not self._away) for station in self.stations)
         if cut_off:
             self._wait_idle(monotonic() + (_AWAY_S if self._away else _LAST_WAIT_S))
@@ -244,12 +244,13 @@ class Branch:
     def idle(self) -> bool:
         return all(station.idle for station in self.stations)
 
-    def _wait_idle(self, deadline: float) -> None:
+    def _wait_idle(self, deadline: float, *, for_debts: bool = False) -> None:
+        """`for_debts`: Redis is there, so what is owed to it may be settled until the last moment."""
         pause = threading.Event()
         reserve_s = min(_RESERVE_S, float(self._app.config.timeout) / 2)
         while not self.idle and monotonic() < deadline:
             down = any(station.exchange.down for station in self.stations)
-            if down and not self.busy and monotonic() > deadline - reserve_s:
+            if down and not for_debts and not self.busy and monotonic() > deadline - reserve_s:
                 return
             pause.wait(0.02)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from time import sleep
+
 import pytest
 from proxy import Proxy
 from waiting import wait_until
@@ -33,3 +36,31 @@ def test_a_worker_that_waits_at_an_old_primary(make_app, run, make_server, log):
         Job.perform_async(1)
         wait_until(lambda: ran == [1])
         assert "NOREPLICAS" in log.getvalue()
+
+
+@pytest.mark.own_keys
+def test_a_stop_in_a_failover_acknowledges_what_is_done(make_app, run, make_server, log):
+    """It takes writes again in the last seconds of the time-out: the job, which is done, ran twice."""
+    server = make_server()
+    with server.client() as redis:
+        app = make_app(redis=server.url, timeout=4, heartbeat_ttl=60)
+        gate = threading.Event()
+
+        class GateJob(app.Job):
+            def perform(self):
+                gate.wait(20)
+
+        runner = run(app)
+        GateJob.perform_async()
+        wait_until(lambda: runner.busy)
+        redis.config_set("min-replicas-to-write", 1)
+        gate.set()
+        wait_until(lambda: "no jobs are fetched" in log.getvalue())
+        stop = threading.Thread(target=runner.stop)
+        stop.start()
+        sleep(2.3)  # where Redis is away, half of the time-out is kept for the end
+        redis.config_set("min-replicas-to-write", 0)
+        stop.join(20)
+        assert redis.get("stat:processed") == b"1"
+        assert not redis.exists("lua:owners")
+        assert not list(redis.scan_iter("lua:running:*"))
