@@ -7,13 +7,14 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import Context as Variables
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from ..clock import monotonic
 from ..context import set_tid, task_tid
 from ..payload import Payload
 from .delivery import Delivery
@@ -47,6 +48,7 @@ class EventLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._settlers = ThreadPoolExecutor(_SETTLERS, thread_name_prefix=f"sidekiq.{name}/settler")
+        self._settling: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._bare = Variables()
         """What runs on the loop between jobs shall see nothing that one of them has set."""
@@ -121,13 +123,15 @@ class EventLoop:
                 partial(copy_context().run, processor.settle, delivery, outcome)
             ]
             try:
-                settled = self._loop.run_in_executor(self._settlers, _once, settle)
+                settled = self._settlers.submit(_once, settle)
             except RuntimeError:
                 # The interpreter is ending, and lets no executor take more; or no thread can be started, and
                 # those that the executor has will come to it all the same.
                 _once(settle)
             else:
-                await settled
+                self._settling.add(settled)
+                settled.add_done_callback(self._settling.discard)
+                await asyncio.wrap_future(settled)
         # Not by a callback, which would be one more turn of the loop for each job.
         self._tasks.pop(name, None)
         if not self._telling:
@@ -146,10 +150,13 @@ class EventLoop:
 
     def end(self, timeout_s: float) -> None:
         """Stop the loop and its threads."""
+        until = monotonic() + timeout_s
+        # A job that has failed runs no more, and yet is this process's until it is settled.
+        wait(self._settling.copy(), timeout_s)
         self._ended = True
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout_s)
+            self._thread.join(max(until - monotonic(), 0.1))
             if not self._thread.is_alive():
                 self._loop.close()
         self._settlers.shutdown(wait=False, cancel_futures=True)

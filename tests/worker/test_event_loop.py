@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from waiting import wait_until
 
 from sidekiq_lua.context import tid
+from sidekiq_lua.store import fault
 
 seen = ContextVar("seen", default="nothing")
 
@@ -104,3 +105,26 @@ def test_what_was_put_back_before_the_loop_came_to_it_is_not_begun(make_app, run
 
     assert ran == []
     assert runner.busy == 0
+
+
+def test_a_stop_waits_for_the_retry_of_one_that_has_failed(make_app, run, redis, monkeypatch):
+    app = make_app(concurrency=1)
+    runner, retries = run(app), threading.Event()
+
+    def at(stage, name):
+        if (stage, name) == ("before", "retry"):
+            retries.set()
+            wait_until(lambda: runner._launcher.stations[0].manager._ended)
+            threading.Event().wait(0.3)  # the stop goes on
+
+    class FailJob(app.Job):
+        async def perform(self):
+            raise ValueError
+
+    monkeypatch.setattr(fault, "at", at)
+    FailJob.perform_async()
+    assert retries.wait(10)
+    runner.stop()
+
+    assert redis.zcard("retry") == 1
+    assert not redis.exists("lua:owners")
