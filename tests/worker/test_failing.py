@@ -88,7 +88,7 @@ def test_a_job_without_retry_keeps_the_limit_of_its_class(app, run, redis, faili
     run(app)
     [raw] = wait_until(lambda: redis.zrange("retry", 0, -1))
     assert load(raw)["retry"] == 1
-    redis.zadd("retry", {raw: 1})
+    redis.zadd("retry", {raw: 1}, xx=True)
     [dead] = wait_until(lambda: redis.zrange("dead", 0, -1))
     assert (load(dead)["retry"], load(dead)["retry_count"]) == (1, 1)
 

@@ -43,7 +43,7 @@ def test_a_stop_in_a_failover_acknowledges_what_is_done(make_app, run, make_serv
     """It takes writes again in the last seconds of the time-out: the job, which is done, ran twice."""
     server = make_server()
     with server.client() as redis:
-        app = make_app(redis=server.url, timeout=4, heartbeat_ttl=60)
+        app = make_app(redis=server.url, timeout=7, heartbeat_ttl=60)
         gate = threading.Event()
 
         class GateJob(app.Job):
@@ -58,7 +58,7 @@ def test_a_stop_in_a_failover_acknowledges_what_is_done(make_app, run, make_serv
         wait_until(lambda: "no jobs are fetched" in log.getvalue())
         stop = threading.Thread(target=runner.stop)
         stop.start()
-        sleep(2.3)  # where Redis is away, half of the time-out is kept for the end
+        sleep(4.7)  # where Redis is away, 2.5 s are kept for the end
         redis.config_set("min-replicas-to-write", 0)
         stop.join(20)
         assert redis.get("stat:processed") == b"1"
