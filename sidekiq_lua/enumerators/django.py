@@ -41,6 +41,8 @@ def django_querysets_enumerator(
 def _pages(queryset: Any, cursor: Any, key: str, batch_size: int) -> Iterator[list[tuple[Any, Any]]]:
     size = whole(batch_size, "batch_size")
     ordered = queryset.order_by(key)
+    if not ordered.query.standard_ordering:
+        ordered = ordered.reverse()  # order_by leaves a reverse() as it is: pages backwards leave rows out
 
     def read(start: Any, after: bool) -> list[tuple[Any, Any]]:
         part = ordered

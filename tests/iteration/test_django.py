@@ -52,6 +52,15 @@ def test_records(things, size):
     assert [(thing.pk, cursor) for thing, cursor in whole] == [(n, n) for n in (4, 8, 12, 16, 20)]
 
 
+@pytest.mark.parametrize("enumerate", [django_enumerator, django_batches_enumerator])
+@pytest.mark.parametrize("order", [[], ["shop"]])
+def test_a_reversed_queryset_is_read_forwards_too(things, enumerate, order):
+    """Its pages would leave out all rows but the last ones, which would come twice."""
+    backwards = things.order_by(*order).reverse()
+    whole = check_resumes(lambda cursor: enumerate(backwards, cursor=cursor, batch_size=1))
+    assert [cursor for _, cursor in whole] == [n * 2 for n in range(1, 11)]
+
+
 def test_keys_of_text(things):
     whole = check_resumes(lambda cursor: django_enumerator(Named.objects.all(), cursor=cursor, batch_size=2))
     assert [cursor for _, cursor in whole] == ["a", "b", "c"]
