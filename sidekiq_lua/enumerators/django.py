@@ -48,18 +48,25 @@ def _pages(queryset: Any, cursor: Any, key: str, batch_size: int) -> Iterator[li
         part = ordered
         if start is not None:
             part = ordered.filter(**{f"{key}__{'gt' if after else 'gte'}": start})
-        return [(record, _key(record, key)) for record in part[:size]]
+        return [(record, _key(record, key, queryset)) for record in part[:size]]
 
     return pages.keyset(read, cursor, size)
 
 
-def _key(record: Any, key: str) -> Any:
-    """Of a model's instance, of a dict of `values`, or the value itself, of a flat `values_list`."""
+def _key(record: Any, key: str, queryset: Any) -> Any:
+    """Of an instance, or of what `values` and `values_list` give instead. Raises ConfigurationError."""
+    if hasattr(record, "_meta"):
+        return getattr(record, key)
+    columns = list(record) if isinstance(record, Mapping) else queryset._fields
+    names = [key, queryset.model._meta.pk.name] if key == "pk" else [key]
+    name = next((name for name in names if name in columns), None)
+    if name is None:
+        raise ConfigurationError(f"the rows of the queryset need the key {key!r}: name it in values()")
     if isinstance(record, Mapping):
-        if key not in record:
-            raise ConfigurationError(f"the dicts of the queryset need the key {key!r}: name it in values()")
-        return record[key]
-    return getattr(record, key) if hasattr(record, "_meta") else record
+        return record[name]
+    # Not by its type: a composite key is a tuple too.
+    flat = queryset._iterable_class.__name__.startswith("Flat")
+    return record if flat else record[columns.index(name)]
 
 
 def _cursor(key: Any) -> Any:

@@ -98,6 +98,22 @@ def test_dicts(things):
         list(django_enumerator(things.values("shop"), cursor=None))
 
 
+def test_lists_of_values(things):
+    for rows in (things.values_list("shop", "id"), things.values_list("shop", "id", named=True)):
+        whole = check_resumes(lambda cursor, rows=rows: django_enumerator(rows, cursor=cursor, batch_size=4))
+        assert [(row[1], cursor) for row, cursor in whole] == [(n * 2, n * 2) for n in range(1, 11)]
+    flat = things.values_list("pk", flat=True)
+    whole = check_resumes(lambda cursor: django_enumerator(flat, cursor=cursor, batch_size=4))
+    assert whole[-1] == (20, 20)
+
+
+def test_lists_of_values_without_the_key_are_refused(things):
+    """The values were taken for the keys, so that rows were left out, or the second page failed."""
+    for rows in (things.values_list("shop", flat=True), things.values_list("shop", "token")):
+        with pytest.raises(ConfigurationError, match="need the key 'pk'"):
+            list(django_enumerator(rows, cursor=None, batch_size=4))
+
+
 def test_a_page_is_read_when_it_is_needed(things, django_queries):
     rows = django_enumerator(things, cursor=None, batch_size=4)
     assert django_queries() == 0
