@@ -56,7 +56,7 @@ def _pages(queryset: Any, cursor: Any, key: str, batch_size: int) -> Iterator[li
 def _key(record: Any, key: str, queryset: Any) -> Any:
     """Of an instance, or of what `values` and `values_list` give instead. Raises ConfigurationError."""
     if hasattr(record, "_meta"):
-        return getattr(record, key)
+        return record.serializable_value(key)  # of a relation the key: the text of its instance is no cursor
     columns = list(record) if isinstance(record, Mapping) else queryset._fields
     names = [key, queryset.model._meta.pk.name] if key == "pk" else [key]
     name = next((name for name in names if name in columns), None)
@@ -70,5 +70,7 @@ def _key(record: Any, key: str, queryset: Any) -> Any:
 
 
 def _cursor(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return [_cursor(part) for part in key]  # a composite primary key
     # The text of bytes is not what they are: as a cursor they are refused.
     return key if type(key) in (int, str, bytes, memoryview) else str(key)

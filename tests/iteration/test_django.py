@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import django
 import pytest
 from contrib import django_project  # noqa: F401 -- Django is set up once in a process
 from django.db import connection, models
@@ -32,15 +33,24 @@ class Named(models.Model):
         app_label = "iteration"
 
 
+class Detail(models.Model):
+    thing = models.OneToOneField(Thing, models.CASCADE)
+
+    class Meta:
+        app_label = "iteration"
+
+
 @pytest.fixture
 def things():
     with connection.schema_editor() as editor:
         editor.create_model(Thing)
         editor.create_model(Named)
+        editor.create_model(Detail)
     Thing.objects.bulk_create(Thing(id=n * 2, token=uuid.UUID(int=100 - n), shop=n % 2) for n in range(1, 11))
     Named.objects.bulk_create(Named(name=letter) for letter in "cab")
     yield Thing.objects.all()
     with connection.schema_editor() as editor:
+        editor.delete_model(Detail)
         editor.delete_model(Named)
         editor.delete_model(Thing)
 
@@ -64,6 +74,35 @@ def test_a_reversed_queryset_is_read_forwards_too(things, enumerate, order):
 def test_keys_of_text(things):
     whole = check_resumes(lambda cursor: django_enumerator(Named.objects.all(), cursor=cursor, batch_size=2))
     assert [cursor for _, cursor in whole] == ["a", "b", "c"]
+
+
+def test_a_key_that_is_a_relation(things):
+    Detail.objects.bulk_create(Detail(thing=thing) for thing in things.order_by("-pk"))
+    details = Detail.objects.all()
+    whole = check_resumes(lambda cursor: django_enumerator(details, cursor=cursor, key="thing", batch_size=4))
+    assert [cursor for _, cursor in whole] == [n * 2 for n in range(1, 11)]
+
+
+@pytest.mark.skipif(django.VERSION < (5, 2), reason="Django has composite primary keys from 5.2 on")
+def test_a_composite_primary_key():
+    class Pair(models.Model):
+        pk = models.CompositePrimaryKey("shop", "token")
+        shop = models.IntegerField()
+        token = models.UUIDField()
+
+        class Meta:
+            app_label = "iteration"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Pair)
+    try:
+        Pair.objects.bulk_create(Pair(shop=n // 3, token=uuid.UUID(int=n)) for n in range(10))
+        pairs = Pair.objects.all()
+        whole = check_resumes(lambda cursor: django_enumerator(pairs, cursor=cursor, batch_size=4))
+        assert [cursor for _, cursor in whole] == [[n // 3, str(uuid.UUID(int=n))] for n in range(10)]
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Pair)
 
 
 def test_another_unique_key_that_becomes_text(things):
