@@ -113,6 +113,8 @@ class Iterations:
         payload["jid"] = keeper.held.jid
         if run.asked_s:
             due = now + run.asked_s
+            # As for a retry: it may not say where it is, or say another one.
+            payload["queue"] = delivery.queue
             payload.pop("enqueued_at", None)
         else:
             payload["enqueued_at"] = self._app.stamp.now()

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager, contextmanager
 
+import pytest
 from waiting import hurry, wait_until
 
 
@@ -87,6 +88,24 @@ def test_a_job_makes_room_for_a_while(app, run, redis, seen, define):
     redis.zadd("schedule", {raw: 1})
     wait_until(lambda: redis.get("stat:processed") == b"1")
     assert seen.items == [0, 1, 2]
+
+
+@pytest.mark.parametrize("queue", [{}, {"queue": "default"}])
+def test_a_job_that_makes_room_for_a_while_comes_back_to_the_queue_it_ran_in(
+    make_app, run, redis, seen, define, queue
+):
+    def do(self, item):
+        seen.events.append(item)
+        if item == 1:
+            self.interrupt(0.01)
+
+    app = make_app(queues=["low"])
+    define(app, 3, do=do)
+    redis.lpush("queue:low", json.dumps({"class": "CountJob", "args": [], "jid": "a", **queue}))
+    run(app)
+    wait_until(lambda: redis.get("stat:processed") == b"1" or redis.exists("queue:default"))
+    assert seen.items == [0, 1, 2]
+    assert not redis.exists("queue:default")
 
 
 def test_abort_is_the_end(app, run, redis, seen, define):
