@@ -14,6 +14,9 @@ from .scripts import library
 STATE_TTL_S = 2_592_000
 """How long a state is kept after it was last saved: 30 days, for as long as a job may be retried."""
 
+_LONGEST_S = 10**10
+"""Redis takes no life that ends beyond what it can count in milliseconds."""
+
 
 class State(NamedTuple):
     """How far an iterable job has come, as Sidekiq stores it. `cursor` is JSON; times are in seconds."""
@@ -67,10 +70,16 @@ class Iterations:
         """Save the state of a job that goes on."""
         return self._save(**self._place(job, state), read=lambda reply: Saved(reply[0] == 1, reply[1] == 1))
 
-    def interrupt(self, job: RunningJob, state: State, payload: bytes, due: float | None) -> Call[Settled]:
-        """Save the state and put the job back as `payload`: in its queue, or in the schedule with `due`."""
+    def interrupt(
+        self, job: RunningJob, state: State, payload: bytes, due: float | None, wait_s: float = 0
+    ) -> Call[Settled]:
+        """Save the state and put the job back as `payload`: in its queue, or in the schedule with `due`.
+
+        `wait_s`: how far off that is, for which the state is kept, too.
+        """
+        kept_s = STATE_TTL_S + min(math.ceil(wait_s), _LONGEST_S)
         return self._interrupt(
-            **self._place(job, state),
+            **{**self._place(job, state), "ttl": kept_s},
             queues=self._keys.queues,
             queue=self._keys.queue(job.queue),
             schedule=self._keys.schedule,

@@ -122,7 +122,7 @@ class Iterations:
             text = self._app.codec.dump(payload)
         except UnserializableArguments:
             text = delivery.raw
-        call = self._calls.interrupt(keeper.held, run.state(), text, due)
+        call = self._calls.interrupt(keeper.held, run.state(), text, due, run.asked_s or 0)
         self._exchange.settle(delivery, call, lambda settled: None)
 
 

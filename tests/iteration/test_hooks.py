@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 import pytest
 from waiting import hurry, wait_until
@@ -88,6 +89,21 @@ def test_a_job_makes_room_for_a_while(app, run, redis, seen, define):
     redis.zadd("schedule", {raw: 1})
     wait_until(lambda: redis.get("stat:processed") == b"1")
     assert seen.items == [0, 1, 2]
+
+
+@pytest.mark.parametrize("wait", [timedelta(days=45), 1e15])
+def test_a_job_that_makes_room_for_long_keeps_its_state_for_that_time_too(
+    app, run, redis, seen, define, wait
+):
+    def do(self, item):
+        seen.events.append(item)
+        if item == 1:
+            self.interrupt(wait)
+
+    jid = define(app, 3, do=do).perform_async()
+    run(app)
+    wait_until(lambda: redis.zcard("schedule") == 1)
+    assert redis.ttl(f"it-{jid}") > timedelta(days=74).total_seconds()
 
 
 @pytest.mark.parametrize("queue", [{}, {"queue": "default"}])
