@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import enum
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import Select, TypeDecorator, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from ..errors import ConfigurationError, InvalidCursor
@@ -21,6 +22,7 @@ _FROM_TEXT: dict[type, Callable[[str], Any]] = {
     decimal.Decimal: decimal.Decimal,
     datetime.datetime: datetime.datetime.fromisoformat,
     datetime.date: datetime.date.fromisoformat,
+    datetime.time: datetime.time.fromisoformat,
 }
 
 
@@ -30,9 +32,9 @@ def sqlalchemy_enumerator(
     """The results of a select in the order of `key`, read `batch_size` at a time; the cursor is the key.
 
     `session` is a Session or a Connection; `key` a column such as `User.id`, or several, unique together and
-    never NULL. UUIDs, dates and Decimals become text in the cursor. A select of one entity or column gives
-    that, others give tuples. The select's own order is not used, and it has no limit or offset. Raises
-    ConfigurationError and InvalidCursor.
+    never NULL. UUIDs, dates, Decimals and members of an Enum become text in the cursor. A select of one
+    entity or column gives that, others give tuples. The select's own order is not used, and it has no limit
+    or offset. Raises ConfigurationError and InvalidCursor.
     """
     return pages.rows(_pages(session, select, _columns(key), cursor, batch_size), _cursor)
 
@@ -86,16 +88,35 @@ def _start(columns: list[Any], cursor: Any) -> tuple[Any, ...]:
 
 def _thawed(column: Any, value: Any) -> Any:
     """A value of a cursor as the column's type binds it."""
-    read = _FROM_TEXT.get(column.type.python_type)
+    kind = _kind(column.type)
+    named = kind is not None and issubclass(kind, enum.Enum)
+    read = kind.__getitem__ if named else _FROM_TEXT.get(kind)
     if read is None or not isinstance(value, str):
         return value
     try:
         return read(value)
-    except (ValueError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError, KeyError) as error:
         raise InvalidCursor(f"the cursor does not fit {column}: {shorten(value)}") from error
 
 
+def _kind(of: Any) -> Any:
+    """The class of a type's values; None if it does not say. A TypeDecorator's are its impl's."""
+    try:
+        kind = of.python_type
+    except NotImplementedError:  # SQLAlchemy 2.0
+        kind = object
+    if kind is not object:
+        return kind
+    return _kind(of.impl_instance) if isinstance(of, TypeDecorator) else None
+
+
 def _cursor(key: tuple[Any, ...]) -> Any:
-    # The text of bytes is not what they are: as a cursor they are refused.
-    values = [value if type(value) in (int, str, float, bool, bytes) else str(value) for value in key]
+    values = [_frozen(value) for value in key]
     return values[0] if len(values) == 1 else values
+
+
+def _frozen(value: Any) -> Any:
+    """As JSON has it. What its text does not give back, as of bytes or a timedelta, is refused."""
+    if isinstance(value, enum.Enum):
+        return value.name
+    return value if type(value) in (int, str, float, bool, bytes, datetime.timedelta) else str(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import uuid
 
 import pytest
 from iteration.test_enumerators import check_resumes
-from sqlalchemy import LargeBinary, cast, create_engine, select
+from sqlalchemy import DateTime, LargeBinary, TypeDecorator, cast, create_engine, literal_column, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sidekiq_lua.enumerators import sqlalchemy_batches_enumerator, sqlalchemy_enumerator
@@ -26,6 +27,29 @@ class Thing(Base):
     shop: Mapped[int]
 
 
+class Kind(enum.Enum):
+    LARGE = "a"
+    SMALL = "b"
+
+
+class Aware(TypeDecorator):
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        return value.replace(tzinfo=None) if value else value
+
+    def process_result_value(self, value, dialect):
+        return value.replace(tzinfo=datetime.UTC) if value else value
+
+
+class Event(Base):
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Kind]
+    at: Mapped[datetime.datetime] = mapped_column(Aware)
+
+
 DAY = datetime.date(2026, 1, 1)
 
 
@@ -40,6 +64,15 @@ def engine():
         session.commit()
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def events(session):
+    for n in range(1, 7):
+        at = datetime.datetime(2026, 1, n, tzinfo=datetime.UTC)
+        session.add(Event(id=n, kind=list(Kind)[n % 2], at=at))
+    session.flush()
+    return select(Event)
 
 
 @pytest.fixture
@@ -133,3 +166,27 @@ def test_a_key_of_bytes_is_refused_before_the_first_item(session, app):
 
     with pytest.raises(InvalidCursor, match="a bytes; pass text"):
         ByteJob.perform_inline()
+
+
+def test_members_of_an_enum_go_by_their_name(session, events):
+    """Their text was compared with the names in the table, so that rows came again."""
+    key = (Event.kind, Event.id)
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_enumerator(session, events, key=key, cursor=cursor, batch_size=2)
+    )
+    assert [cursor for _, cursor in whole] == [[kind, n] for kind in ("LARGE", "SMALL") for n in _of(kind)]
+    with pytest.raises(InvalidCursor, match="does not fit"):
+        list(sqlalchemy_enumerator(session, events, key=key, cursor=["Kind.LARGE", 2]))
+
+
+def _of(kind):
+    return (2, 4, 6) if kind == "LARGE" else (1, 3, 5)
+
+
+@pytest.mark.parametrize("key", [Event.at, literal_column("events.id")])
+def test_types_that_do_not_name_their_class(session, events, key):
+    """SQLAlchemy 2.0 raises NotImplementedError where it is asked for."""
+    whole = check_resumes(
+        lambda cursor: sqlalchemy_enumerator(session, events, key=key, cursor=cursor, batch_size=4)
+    )
+    assert [event.id for event, _ in whole] == [1, 2, 3, 4, 5, 6]
