@@ -34,6 +34,7 @@ class Attendant:
         self._runner = runner
         self._signals = signals
         self._orders: SimpleQueue[str] = SimpleQueue()
+        self._spare: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._failures: list[BaseException] = []
         self._stopping_since: float | None = None
         self._actions: dict[str, Callable[[], None]] = {
@@ -56,6 +57,7 @@ class Attendant:
     def run(self) -> None:
         """Return when the worker has stopped. Raises what stopping raised."""
         _in_thread("watch", self._watch)
+        _in_thread("spare", self._stand_by)
         while not self._runner.wait(0):
             for name in [*self._signals.read(), *self._told()]:
                 self._act(name)
@@ -87,8 +89,25 @@ class Attendant:
             self._log.info("Got %s", name)
         action = self._actions.get(name)
         if action is not None:
-            # A handler of the application that hangs must not keep the next signal from being heard.
-            _in_thread(name.lower(), action)
+            self._begin(name.lower(), action)
+
+    def _begin(self, name: str, action: Callable[[], None]) -> None:
+        """Beside this thread: a handler of the application that hangs must not keep the next signal from
+        being heard. Where no thread can be started (a container's pids.max), in the one kept for that.
+        """
+        try:
+            _in_thread(name, action)
+        except RuntimeError as error:
+            self._log.error("A thread for %s cannot be started, the spare one acts: %s", name, error)
+            self._spare.put(action)
+
+    def _stand_by(self) -> None:
+        while True:
+            action = self._spare.get()
+            try:
+                action()
+            except Exception:
+                self._log.exception("What a signal has asked for failed")
 
     _by_order = False
     """Whether it stops by a supervisor's order, with which the same signal may come to the whole group."""
@@ -100,7 +119,7 @@ class Attendant:
             return
         self._stopping_since = monotonic()
         self._by_order = name == "stop"
-        _in_thread("stop", self._stop)
+        self._begin("stop", self._stop)
 
     # -- actions ------------------------------------------------------------------------
 
@@ -117,7 +136,7 @@ class Attendant:
 
     def _retire(self) -> None:
         self._runner.quiet()
-        while self._runner.busy and not self._runner.wait(_LOOK_S):
+        while self._runner.busy and self._stopping_since is None and not self._runner.wait(_LOOK_S):
             continue
         self.tell("stop")
 

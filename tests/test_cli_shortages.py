@@ -1,0 +1,60 @@
+"""A worker that its system gives no more threads, files or room on a disk."""
+
+# ruff: noqa: F401, F811 -- fixtures are imported
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from commandline import JOBS, CommandLine, Running, cli, make_cli, notes, push
+from waiting import wait_until
+
+QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
+NO_THREADS = f"""{JOBS}
+    import threading
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    class NoThreads(Job):
+        def perform(self):
+            threading.Thread.start = refuse
+            note("none")
+"""
+
+
+@pytest.fixture
+def full(cli: CommandLine, redis: Any) -> Running:
+    """A worker that runs a job which waits for something in the list `gate`, and gets no more threads."""
+    cli.write("jobs.py", NO_THREADS)
+    cli.write("sidekiq.yml", QUICK)
+    running = cli.start("worker", "-r", "jobs", "-c", "2")
+    push(redis, "Gate", 60)
+    wait_until(lambda: notes(redis) == ["inside"])
+    push(redis, "NoThreads")
+    wait_until(lambda: notes(redis) == ["inside", "none"])
+    return running
+
+
+def test_without_new_threads_a_signal_is_acted_on_and_the_running_job_finishes(
+    full: Running, redis: Any
+) -> None:
+    full.signal("TTIN")
+    full.wait_for(" sidekiq.default/processor")
+    full.signal("TERM")
+    full.wait_for("Pausing to allow jobs to finish")
+    redis.rpush("gate", "open")
+    assert full.end() == 0
+    assert notes(redis) == ["inside", "none", "through"]
+    assert redis.smembers("processes") == set()
+
+
+def test_without_new_threads_a_second_signal_forces_the_exit(full: Running) -> None:
+    full.signal("TERM")
+    full.wait_for("Pausing to allow jobs to finish")
+    time.sleep(0.2)  # signals that come together are one
+    full.signal("INT")
+    assert full.end() == 1
+    assert "Got INT while stopping: forced exit, 1 running jobs" in full.output
