@@ -132,6 +132,7 @@ class Running:
     """A command that goes on; its output is collected in a file."""
 
     def __init__(self, command: list[str], directory: Path, env: dict[str, str], stdout: int | None) -> None:
+        self.directory = directory
         self._output = directory / f"output-{len(list(directory.glob('output-*')))}"
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import pytest
 from commandline import JOBS, CommandLine, Running, cli, make_cli, notes, push
+from supervised import UP, Start, start
 from waiting import wait_until
 
 QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
@@ -58,3 +60,32 @@ def test_without_new_threads_a_second_signal_forces_the_exit(full: Running) -> N
     full.signal("INT")
     assert full.end() == 1
     assert "Got INT while stopping: forced exit, 1 running jobs" in full.output
+
+
+# -- files ------------------------------------------------------------------------------
+
+
+def test_a_rolling_restart_whose_log_file_cannot_be_opened_ends_nothing(start: Start, redis: Any) -> None:
+    running = start("--processes", "1", "--logfile", "w.log", ready="")
+    log, moved = running.directory / "w.log", running.directory / "moved"
+    wait_until(lambda: log.exists() and UP in log.read_text(), 20)
+    log.rename(moved)
+    log.mkdir()
+    running.signal("USR2")
+    wait_until(lambda: "The rolling restart is complete" in moved.read_text(), 20)
+    assert "the log goes on where it was: --logfile " in moved.read_text()
+    push(redis, "Who")
+    wait_until(lambda: notes(redis))
+    running.signal("TERM")
+    assert running.end() == 0
+
+
+def test_a_pid_file_on_a_full_disk_is_named(cli: CommandLine) -> None:
+    cli.write("jobs.py", JOBS)
+    limit = 'ulimit -f 0; trap "" XFSZ; exec "$@"'
+    cli.command = ["sh", "-c", limit, "sh", *cli.command]
+    ended = cli.run("worker", "-r", "jobs", "--pidfile", "w.pid")
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"sidekiq-lua worker: --pidfile \S+/w.pid: File too large; it cannot be written\n", ended.stderr
+    )

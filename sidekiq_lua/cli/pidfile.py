@@ -22,8 +22,6 @@ class PidFile:
         self.fd = self._take() if fd is None else self._keep(fd)
         """`fd`: held already, by this process before it became what it is now (exec)."""
         os.set_inheritable(self.fd, False)
-        os.ftruncate(self.fd, 0)
-        os.pwrite(self.fd, f"{self._owner}\n".encode(), 0)
         os.register_at_fork(after_in_child=self._let_go)
 
     def _keep(self, fd: int) -> int:
@@ -56,13 +54,24 @@ class PidFile:
                     "or name another file"
                 ) from None
             if self._is_there(fd):
+                self._write(fd)
                 return fd
             os.close(fd)  # its last holder has just removed it
+
+    def _write(self, fd: int) -> None:
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{self._owner}\n".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise ConfigurationError(
+                f"--pidfile {self._path}: {error.strerror or error}; it cannot be written"
+            ) from None
 
     def _is_there(self, fd: int) -> bool:
         try:
             return os.path.samestat(os.fstat(fd), self._path.stat())
-        except FileNotFoundError:
+        except OSError:  # it is gone, or a directory on the way to it is closed to us
             return False
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import click
 
 from ..errors import ConfigurationError
-from .report import Session
+from .report import Session, complain
 from .supervisor.upgrade import inheritance, is_trial
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ class Service:
 
             self._birth = daemonize(str(self._log.path))
             session.told = self._birth.failed
-        self.reopen()
+        try:
+            self.reopen()
+        except ConfigurationError as error:
+            if not self.left:
+                raise
+            # The processes of the supervisor before this one run, and would end with it.
+            complain(f"{session.command}: the log goes on where it was: {error}")
         if pidfile is not None:
             from .pidfile import PidFile
 
