@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from commandline import JOBS, CommandLine, Running, cli, make_cli, notes, push
 from supervised import UP, Start, start
 from waiting import wait_until
+
+from sidekiq_lua.cli.pidfile import PidFile
 
 QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
 NO_THREADS = f"""{JOBS}
@@ -89,3 +94,18 @@ def test_a_pid_file_on_a_full_disk_is_named(cli: CommandLine) -> None:
     assert re.fullmatch(
         r"sidekiq-lua worker: --pidfile \S+/w.pid: File too large; it cannot be written\n", ended.stderr
     )
+
+
+def test_a_pid_file_that_may_not_be_removed_is_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that root has made for the worker in /run."""
+
+    def refuse(path: Path, missing_ok: bool) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    file = PidFile(tmp_path / "w.pid")
+    assert (tmp_path / "w.pid").read_text() == f"{os.getpid()}\n"
+    monkeypatch.setattr(Path, "unlink", refuse)
+    file.release()
+    assert (tmp_path / "w.pid").read_text() == ""

@@ -75,11 +75,14 @@ class PidFile:
             return False
 
     def release(self) -> None:
-        """Remove the file, if it is still this process's."""
+        """Remove the file, if it is still this process's; empty it where that is not allowed."""
         if os.getpid() != self._owner:
             return
         if self._is_there(self.fd):
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError:  # it was made for this user, in a directory of another one
+                os.ftruncate(self.fd, 0)
         self._let_go()
 
     def _let_go(self) -> None:
