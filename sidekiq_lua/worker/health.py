@@ -87,6 +87,12 @@ class _Server(ThreadingTCPServer):
         """No more than a few at once: who is refused may ask again."""
         return self._free.acquire(blocking=False)
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started: this one, which waits for nothing else, answers
+            self.process_request_thread(request, client_address)
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)

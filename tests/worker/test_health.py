@@ -210,6 +210,17 @@ def test_a_client_that_says_nothing_keeps_nobody_waiting(healthy):
         assert status(runner) == 200
 
 
+def test_probes_are_answered_where_no_thread_can_be_started(healthy, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    runner = healthy()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        assert [status(runner, "/livez") for _ in range(20)] == [200] * 20
+    assert status(runner, "/livez") == 200
+
+
 def test_a_port_that_is_taken(make_app, redis):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
