@@ -46,6 +46,17 @@ def test_a_log_file_that_cannot_be_opened_again_ends_nothing(
     assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="there are no signals for real time")
+def test_a_process_that_a_nameless_signal_has_ended_is_replaced(start: Start, redis: Any) -> None:
+    running = start("--processes", "1")
+    (before,) = pids(redis)
+    os.kill(before, signal.SIGRTMIN + 1)
+    running.wait_for(f"pid {before} was killed by signal {signal.SIGRTMIN + 1}; another one starts")
+    wait_until(lambda: pids(redis) - {before})
+    running.signal("TERM")
+    assert running.end() == 0
+
+
 def test_a_trial_that_cannot_be_started_changes_nothing(start: Start, cli: CommandLine, redis: Any) -> None:
     running = start("--processes", "2")
     before = pids(redis)

@@ -187,7 +187,7 @@ class Supervisor:
             self._notifier.ready(self._status())
 
     def _has_died(self, child: Child, code: int) -> None:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
         why = f": {child.failure}" if child.failure else ""
         if self._scouting and self._stopping_since is None:
             raise BootFailed(child.failure or f"the first process {how} before it had booted")
@@ -342,3 +342,10 @@ class Supervisor:
         setproctitle.setproctitle(f"sidekiq-lua {__version__} {self._plan.name} supervisor [{status}]{state}")
         if self._complete and not state:
             self._notifier.status(status)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of those for real time have none
+        return f"signal {number}"
