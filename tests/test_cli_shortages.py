@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,23 @@ def test_a_rolling_restart_whose_log_file_cannot_be_opened_ends_nothing(start: S
     wait_until(lambda: notes(redis))
     running.signal("TERM")
     assert running.end() == 0
+
+
+def test_closed_standard_streams_are_no_place_for_other_files(cli: CommandLine, redis: Any) -> None:
+    """Connections, the pid file and the pipe to the command had their numbers, and the log wrote into it."""
+    cli.write("jobs.py", JOBS)
+    plain = cli.command
+    cli.command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *plain]
+    ended = cli.run("worker", "-r", "jobs", "--daemonize", "--logfile", "w.log", "--pidfile", "w.pid")
+    log, pid = cli.directory / "w.log", int((cli.directory / "w.pid").read_text())
+    try:
+        assert ended.returncode == 0
+        push(redis, "Note", "hello")
+        wait_until(lambda: "class=Note" in log.read_text())
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: log.read_text().rstrip().endswith("Bye!"))
+    wait_until(lambda: not (cli.directory / "w.pid").exists())
 
 
 def test_a_pid_file_on_a_full_disk_is_named(cli: CommandLine) -> None:

@@ -6,8 +6,30 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from ..errors import ConfigurationError
+
+
+def fill_streams() -> None:
+    """Open what whoever started this process has closed of descriptors 0 to 2 (`<&- >&- 2>&-`).
+
+    A connection would get such a number, and what is printed there or pointed to a log file would hit it.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(fd, True)
+    if sys.stdout is None:
+        sys.stdout = _stream(1)
+    if sys.stderr is None:
+        sys.stderr = _stream(2)
+
+
+def _stream(fd: int) -> TextIO:
+    return os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class LogFile:

@@ -13,6 +13,7 @@ import click
 
 from ..version import SIDEKIQ_VERSION, __version__
 from .boot import CONTEXT, boot, shared_options
+from .logfile import fill_streams
 from .report import Session
 from .service import Service, service_options
 from .signals import end_at_term, keep_int
@@ -58,6 +59,7 @@ def command(
     second one ends it at once. TSTP takes no more jobs, TTIN logs every thread's backtrace, USR1 opens the
     log file again, USR2 replaces the processes of a supervisor one by one, with the code as it is then.
     """
+    fill_streams()
     end_at_term()
     keep_int()
     session.command = "sidekiq-lua worker"
