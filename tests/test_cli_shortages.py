@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,33 @@ def test_closed_standard_streams_are_no_place_for_other_files(cli: CommandLine, 
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: log.read_text().rstrip().endswith("Bye!"))
     wait_until(lambda: not (cli.directory / "w.pid").exists())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks up open files in /proc")
+@pytest.mark.parametrize("options", [(), ("--processes", "1")], ids=["alone", "supervised"])
+def test_a_log_file_that_was_moved_away_is_held_by_nobody(
+    start: Start, redis: Any, options: tuple[str, ...]
+) -> None:
+    """Its room on the disk is free once it is deleted: the stand-in held it for as long as it lived."""
+    running = start(*options, "--logfile", "w.log", ready="")
+    log = running.directory / "w.log"
+    wait_until(lambda: log.exists() and "Booted" in log.read_text(), 20)
+    moved = log.rename(running.directory / "moved")
+
+    def held() -> bool:
+        """By any process of this machine that may be looked at."""
+        for fd in Path("/proc").glob("[0-9]*/fd/2"):
+            with suppress(OSError):
+                if fd.samefile(moved):
+                    return True
+        return False
+
+    assert held()
+    running.signal("USR1")
+    wait_until(lambda: not held())
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "stand-in" not in log.read_text()
 
 
 def test_a_pid_file_on_a_full_disk_is_named(cli: CommandLine) -> None:

@@ -33,6 +33,7 @@ class Attendant:
         self._log = log
         self._runner = runner
         self._signals = signals
+        self._reopen = reopen
         self._orders: SimpleQueue[str] = SimpleQueue()
         self._spare: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._failures: list[BaseException] = []
@@ -40,11 +41,11 @@ class Attendant:
         self._actions: dict[str, Callable[[], None]] = {
             "TSTP": runner.quiet,
             "TTIN": runner.dump_threads,
-            "USR1": lambda: reopen_log(log, reopen),
+            "USR1": self._reopen_log,
             "USR2": self._cannot_roll,
             "quiet": runner.quiet,
             "dump": runner.dump_threads,
-            "reopen": lambda: reopen_log(log, reopen),
+            "reopen": self._reopen_log,
             "retire": self._retire,
         }
 
@@ -139,6 +140,10 @@ class Attendant:
         while self._runner.busy and self._stopping_since is None and not self._runner.wait(_LOOK_S):
             continue
         self.tell("stop")
+
+    def _reopen_log(self) -> None:
+        reopen_log(self._log, self._reopen)
+        self._runner.renew_standins()
 
     def _cannot_roll(self) -> None:
         self._log.warning("USR2 restarts the processes of a supervisor one by one; this worker has none")

@@ -229,6 +229,11 @@ class Branch:
         except RedisError as error:
             self._log.warning("the process could not sign off, its heartbeat will expire: %s", error)
 
+    def renew_standin(self) -> None:
+        """The standard error has become another file."""
+        if self._understudy:
+            self._understudy.renew()
+
     # -- its jobs -----------------------------------------------------------------------
 
     @property

@@ -114,6 +114,11 @@ class Runner:
         """Log every thread's backtrace."""
         dump_threads(self._app.logger)
 
+    def renew_standins(self) -> None:
+        """The standard error has become another file, which the process beside this one shall have too."""
+        for branch in self._launcher.branches:
+            branch.renew_standin()
+
     def unwell(self) -> list[str]:
         """Why a restart would help, if it would: its threads do not go round any more."""
         return self._vitals.problems()

@@ -48,6 +48,7 @@ class Understudy:
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._outdated = False
 
     def start(self) -> None:
         self._started = monotonic()
@@ -66,11 +67,20 @@ class Understudy:
 
     def beat(self) -> None:
         """Tell the stand-in that a beat has gone out."""
+        if self._outdated:
+            self._outdated = False
+            self.end()
+            self.start()
+            return
         if self._write(BEAT) or monotonic() - self._started < _AGAIN_AFTER_S:
             return
         self._log.warning("the stand-in for the heartbeat has ended, another one starts")
         self.end()
         self.start()
+
+    def renew(self) -> None:
+        """Have another one at the next beat: this one keeps the log file of before, even a deleted one."""
+        self._outdated = True
 
     def end(self, timeout_s: float = 2.0) -> None:
         """Say goodbye, so that it does not take the end for a death."""
