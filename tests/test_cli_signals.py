@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -56,6 +57,22 @@ def test_an_interrupt_that_is_swallowed_in_an_import_ends_it_all_the_same(
     assert done.returncode == 130
     assert done.stderr.rstrip().endswith("sidekiq-lua: interrupted")
     assert notes(redis) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "1")])
+def test_signals_that_come_during_the_imports_wait_for_the_worker(
+    cli: CommandLine, redis: Any, options: tuple[str, ...]
+) -> None:
+    """They stopped the process, which TERM could not end then, or ended it."""
+    slow = "import time\n\nprint('importing', flush=True)\ntime.sleep(0.5)\n"
+    cli.write("jobs.py", slow + dedent(JOBS))
+    running = cli.start("worker", "-r", "jobs", *options, ready="importing")
+    for name in ("USR1", "USR2", "TTIN", "TSTP"):
+        running.signal(name)
+    running.wait_for("Scheduler exiting...")
+    running.signal("TERM")
+    assert running.end() == 0
+    assert all(running.output.count(f"Got {name}") == 1 for name in ("USR1", "USR2", "TTIN", "TSTP"))
 
 
 @pytest.mark.parametrize(("first", "second"), [("INT", "INT"), ("TERM", "INT"), ("INT", "TERM")])

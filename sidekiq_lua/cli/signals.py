@@ -14,7 +14,8 @@ class Signals:
     """From now until the process ends, each of the named signals leaves its number in a socket.
 
     For the main thread, once in a process. A process that is forked gets the former handlers back: it would
-    else put its own signals into its parent's socket. Raises the KeyboardInterrupt that `keep_int` has kept.
+    else put its own signals into its parent's socket. What `keep_others` has kept is read first. Raises the
+    KeyboardInterrupt that `keep_int` has kept.
     """
 
     def __init__(self, *names: str) -> None:
@@ -22,10 +23,15 @@ class Signals:
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         numbers = [signal.Signals[f"SIG{name}"] for name in names]
-        self._former: dict[int, Any] = {number: signal.signal(number, _nothing) for number in numbers}
+        former = {number: signal.signal(number, _nothing) for number in numbers}
+        self._former: dict[int, Any] = {
+            number: signal.SIG_DFL if handler is _keep else handler for number, handler in former.items()
+        }
         self._masks = threading.local()
         if _interrupted:
             raise KeyboardInterrupt
+        self._writer.send(bytes(dict.fromkeys(_kept)) or b"\0")
+        _kept.clear()  # a process that is forked has its own Signals, and was sent none of these
         os.register_at_fork(before=self._hold, after_in_parent=self._let, after_in_child=self._give_back)
 
     def fileno(self) -> int:
@@ -83,6 +89,25 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     global _interrupted
     _interrupted = True
     raise KeyboardInterrupt
+
+
+_kept: list[int] = []
+
+
+def keep_others() -> None:
+    """Until there are `Signals`, let those that ask for something else than the end wait for them.
+
+    Without a handler TSTP and TTIN stop the process, so that not even TERM ends it, and USR1 and USR2 end it:
+    a deploy or a rotation of the logs may come while the application is imported.
+    """
+    for name in ("TSTP", "TTIN", "USR1", "USR2"):
+        number = signal.Signals[f"SIG{name}"]
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _keep)
+
+
+def _keep(number: int, frame: FrameType | None) -> None:
+    _kept.append(number)
 
 
 def end_at_term() -> None:

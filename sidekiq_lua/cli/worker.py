@@ -16,7 +16,7 @@ from .boot import CONTEXT, boot, shared_options
 from .logfile import fill_streams
 from .report import Session
 from .service import Service, service_options
-from .signals import end_at_term, keep_int
+from .signals import end_at_term, keep_int, keep_others
 
 if TYPE_CHECKING:
     from ..instance import Sidekiq
@@ -62,6 +62,7 @@ def command(
     fill_streams()
     end_at_term()
     keep_int()
+    keep_others()
     session.command = "sidekiq-lua worker"
     session.verbose = verbose
     session.prints_answers = False
