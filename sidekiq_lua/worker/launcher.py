@@ -55,9 +55,9 @@ class Launcher:
         there; one that refuses the login is not. Raises UnsupportedServer, RedisUnavailable, RedisRefused,
         NewerSchema, and what a `startup` handler raises.
         """
-        self._check_middleware()
         late: dict[Branch, RedisError] = {}
         try:
+            self._check_middleware()
             for branch in self.branches:
                 try:
                     branch.enter()
@@ -70,8 +70,7 @@ class Launcher:
                 if branch not in late:
                     branch.show()
         except BaseException:
-            for branch in self.branches:
-                branch.cancel()
+            self.cancel()
             raise
         for branch in self.branches:
             if branch in late:
@@ -79,6 +78,11 @@ class Launcher:
             else:
                 branch.start()
         self.started = True
+
+    def cancel(self) -> None:
+        """Give back what was made for a start that does not come."""
+        for branch in self.branches:
+            branch.cancel()
 
     def _check_middleware(self) -> None:
         config = self._app.config

@@ -52,7 +52,11 @@ class Runner:
         """Begin. Raises ConfigurationError for `health`, UnsupportedServer, RedisUnavailable, RedisRefused or
         NewerSchema.
         """
-        self._open_health()
+        try:
+            self._open_health()
+        except BaseException:
+            self._launcher.cancel()
+            raise
         try:
             self._launcher.start()
         except BaseException:

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import urllib.request
+from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
@@ -233,6 +234,23 @@ def test_a_port_that_is_taken(make_app, redis):
             app.run()
     assert redis.dbsize() == 0
     assert not [t for t in threading.enumerate() if t.name == "sidekiq.health"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks up open files in /proc")
+def test_starts_that_fail_leave_no_file_open(make_app):
+    """Each left the one of its marks: an embedded worker may be tried again and again."""
+
+    def marks():
+        files = [fd for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
+        return sum("sidekiq-lua-marks" in str(fd.readlink()) for fd in files)
+
+    before = marks()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        app = make_app(health=f"127.0.0.1:{taken.getsockname()[1]}")
+        for _ in range(3):
+            with pytest.raises(ConfigurationError):
+                app.run()
+    assert marks() == before
 
 
 def test_a_restart_listens_again(healthy):
