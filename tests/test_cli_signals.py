@@ -196,6 +196,46 @@ def test_a_child_of_a_job_keeps_its_signals_to_itself(cli: CommandLine, redis: A
     assert running.end() == 0
 
 
+POOLS = f"""{JOBS}
+    import asyncio, atexit
+    from concurrent.futures import ThreadPoolExecutor
+
+    POOL = ThreadPoolExecutor()
+
+    @sidekiq.configure_server
+    def configure(config):
+        config.on("startup", lambda: POOL.submit(int).result())
+        atexit.register(print, "an orderly end", flush=True)
+
+    class Stuck(Job):
+        async def perform(self):
+            note("inside")
+            await asyncio.to_thread(time.sleep, 60)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "1")])
+def test_idle_threads_of_an_executor_are_ended(cli: CommandLine, options: tuple[str, ...]) -> None:
+    """They were waited for, and cut off together with what `atexit` had."""
+    cli.write("jobs.py", POOLS)
+    running = cli.start("worker", "-r", "jobs", *options, ready="Booted")
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "cut off" not in running.output
+    assert running.output.count("an orderly end") == len(options[:1]) + 1
+
+
+def test_an_executor_that_a_job_left_busy_does_not_keep_the_process(cli: CommandLine, redis: Any) -> None:
+    """After "Bye!" it ended no sooner than the call, whatever signals came."""
+    cli.write("jobs.py", POOLS)
+    running = cli.start("worker", "-r", "jobs", "-t", "0.5")
+    push(redis, "Stuck")
+    wait_until(lambda: notes(redis) == ["inside"])
+    running.signal("TERM")
+    assert running.end() == 0
+    assert "These threads do not end, and are cut off: asyncio_0" in running.output
+
+
 def test_a_thread_that_a_job_left_behind_does_not_keep_the_process(cli: CommandLine, redis: Any) -> None:
     cli.write(
         "jobs.py",

@@ -7,6 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import thread as executors
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +189,7 @@ def _in_thread(name: str, action: Any) -> None:
 def end_threads(log: logging.Logger) -> None:
     """Wait a little for threads that jobs have left behind; they cannot keep the process alive."""
     until = monotonic() + _LAST_THREADS_S
+    _end_executors()
     for thread in _left():
         thread.join(max(until - monotonic(), 0))
     names = [thread.name for thread in _left()]
@@ -195,9 +198,19 @@ def end_threads(log: logging.Logger) -> None:
         exit_now(0)
 
 
+def _end_executors() -> None:
+    """As Python does at its end, where it then waits for their threads, daemons too, as long as they run."""
+    with suppress(RuntimeError):  # no thread can be started: they are cut off
+        _in_thread("executors", getattr(executors, "_python_exit", _left))
+
+
 def _left() -> list[threading.Thread]:
-    main = threading.main_thread()
-    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+    main, pools = threading.main_thread(), getattr(executors, "_threads_queues", ())
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread is not main and (thread in pools or not thread.daemon)
+    ]
 
 
 def flush_streams() -> None:
