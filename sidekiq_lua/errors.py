@@ -95,7 +95,7 @@ class LostReply(RedisUnavailable):
 
 
 class PushUnknown(LostReply):
-    """A push got no answer: the jobs in `jids` may be in Redis or not."""
+    """A push got no answer: the jobs in `jids` may be in Redis or not. Name it before RedisUnavailable."""
 
     def __init__(self, message: str, jids: list[str]) -> None:
         super().__init__(message)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidekiq_lua import Queue, RetrySet, ScheduledSet, sidekiq
+from sidekiq_lua import Queue, RetrySet, ScheduledSet, errors, sidekiq
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -68,3 +68,17 @@ def test_every_link_leads_somewhere() -> None:
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_errors_of_a_push_are_all_told() -> None:
+    _, _, rest = (DOCS / "reliability.md").read_text().partition("### The errors of a push\n\n")
+    first = [line.split("|")[1] for line in rest.split("\n\n")[0].splitlines() if "|" in line]
+    told = set(re.findall(r"`(\w+)`", "".join(first)))
+    # A push that gets no reply raises PushUnknown; the others are of a worker's start.
+    beside = {"LostReply", "UnsupportedServer", "NewerSchema"}
+    assert told >= {error.__name__ for error in _kinds(errors.RedisError)} - beside
+    assert all(issubclass(getattr(errors, name), errors.SidekiqError) for name in told)
+
+
+def _kinds(error: type[Exception]) -> set[type[Exception]]:
+    return {kind for child in error.__subclasses__() for kind in {child} | _kinds(child)}
