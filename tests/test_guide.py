@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_floors import FLOORS
 
 from sidekiq_lua import Queue, RetrySet, ScheduledSet, errors, sidekiq
 
@@ -82,3 +83,11 @@ def test_the_errors_of_a_push_are_all_told() -> None:
 
 def _kinds(error: type[Exception]) -> set[type[Exception]]:
     return {kind for child in error.__subclasses__() for kind in {child} | _kinds(child)}
+
+
+def test_the_table_of_floors_names_every_module() -> None:
+    rows = re.findall(r"^\| (\d)(?: edges)? \| (.*?) \| ", (DOCS / "design.md").read_text(), re.M)
+    told = {int(floor): set(re.findall(r"`(\w+)/?`", modules)) for floor, modules in rows}
+    there = {path.stem for path in (ROOT / "sidekiq_lua").iterdir() if not path.stem.startswith("__pycache")}
+    for floor, rooms in enumerate(FLOORS):
+        assert told[floor] == rooms & there - {"__init__"}, f"floor {floor}"
