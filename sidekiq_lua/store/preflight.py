@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ..errors import NewerSchema, RedisRefused, UnsupportedServer
+from ..errors import NewerSchema, RedisNotReady, RedisRefused, UnsupportedServer
 from ..version import SCHEMA_VERSION
 from . import Store
 from .calls import Value
@@ -24,6 +24,8 @@ def check_server(transport: Transport, *, production: bool) -> list[str]:
     """
     try:
         found = _info(transport)
+    except RedisNotReady:
+        raise
     except RedisRefused as error:
         return [f"the server's version and eviction policy cannot be checked: {error}"]
     wrong, remedy = unfit(found)
@@ -75,6 +77,8 @@ def check_access(transport: Transport, store: Store, identity: str, queues: Sequ
     )
     try:
         problems = transport.run(call)
+    except RedisNotReady:
+        raise  # it says nothing of what the user may do
     except RedisRefused:
         # What stops the script already, and Redis does not say which it was: a command that is not there,
         if unknown := _unknown_commands(transport):

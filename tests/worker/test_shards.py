@@ -7,6 +7,7 @@ import time
 
 import pytest
 from proxy import Proxy
+from redis.exceptions import ResponseError
 from waiting import wait_until
 
 from sidekiq_lua import MetricsQuery, ProcessSet, Queue, RetrySet, ScheduledSet, Stats
@@ -252,15 +253,49 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(make_sharded, run, oth
     assert is_empty(away)
 
 
-def test_a_server_that_takes_no_writes_at_the_start_is_waited_for(make_sharded, run, log, away):
-    away.config_set("min-replicas-to-write", 1)
+@pytest.fixture(params=["NOREPLICAS", "MASTERDOWN", "BUSY"])
+def not_ready(request, other, away):
+    """What the other server answers for now, and how to end that."""
+    code = request.param
+    if code == "NOREPLICAS":
+        away.config_set("min-replicas-to-write", 1)
+        return code, lambda: away.config_set("min-replicas-to-write", 0)
+    if code == "MASTERDOWN":
+        away.config_set("replica-serve-stale-data", "no")
+        away.replicaof("127.0.0.1", 1)
+        return code, lambda: away.replicaof("NO", "ONE")
+    away.config_set("busy-reply-threshold", 10)
+    thread = threading.Thread(target=_hang, args=[other])
+    thread.start()
+    wait_until(lambda: _is_busy(away))
+    return code, lambda: (away.script_kill(), thread.join())
+
+
+def _hang(server):
+    with server.client(socket_timeout=60) as foreign, pytest.raises(ResponseError, match="killed by user"):
+        foreign.eval("while true do end", 0)
+
+
+def _is_busy(redis):
+    try:
+        redis.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
+
+
+def test_a_server_that_is_not_ready_at_the_start_is_waited_for(make_sharded, run, log, away, not_ready):
+    code, end = not_ready
     app = make_sharded()
     note, seen = noting(app)
     note.perform_async("here")
-    runner = run(app)
-    wait_until(lambda: seen == ["here"])
-    assert "NOREPLICAS" in log.getvalue()
-    away.config_set("min-replicas-to-write", 0)
+    try:
+        runner = run(app)
+        wait_until(lambda: seen == ["here"])
+    finally:
+        end()
+    assert code in log.getvalue()
+    assert "cannot be checked" not in log.getvalue()
     note.set(pool="eu").perform_async("eu")
     wait_until(lambda: seen == ["here", "eu"])
     runner.stop()
