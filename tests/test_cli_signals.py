@@ -17,6 +17,16 @@ CLOSE = """
     class Close(Job):
         def perform(self):
             sys.stdout.close()
+    class Replace(Job):
+        def perform(self):
+            sys.stdout = Lines()
+    class Linger(Job):
+        def perform(self):
+            sys.stdout.close()
+            threading.Thread(target=time.sleep, args=[60], daemon=False).start()
+    class Lines:  # as some send to their log what is printed
+        def write(self, text): return len(text)
+        def flush(self): pass
 """
 QUICK = "heartbeat_interval: 0.1\npoll_interval_average: 0.1\n"
 
@@ -137,16 +147,22 @@ def test_nobody_reads_the_log(cli: CommandLine, redis: Any) -> None:
     assert running.output.count("\n") == 1, running.output
 
 
-def test_a_job_has_closed_the_standard_output(cli: CommandLine, redis: Any) -> None:
-    cli.write("jobs.py", "    import sys\n" + JOBS + CLOSE)
-    running = cli.start("worker", "-r", "jobs")
-    push(redis, "Close")
+@pytest.mark.parametrize("options", [(), ("--processes", "1")])
+@pytest.mark.parametrize("job", ["Close", "Replace", "Linger"])
+def test_a_job_has_closed_the_standard_output(
+    cli: CommandLine, redis: Any, job: str, options: tuple[str, ...]
+) -> None:
+    """Or has put something else in its place, or has left a thread behind, too."""
+    cli.write("jobs.py", "    import sys, threading, time\n" + JOBS + CLOSE)
+    running = cli.start("worker", "-r", "jobs", *options, ready="Booted")
+    push(redis, job)
     wait_until(lambda: redis.get("stat:processed") == b"1")
     push(redis, "Note", "done")
     wait_until(lambda: notes(redis) == ["done"])
     running.signal("TERM")
     assert running.end() == 0
     assert "Traceback" not in running.output
+    assert "exit code" not in running.output
 
 
 def test_ttin_logs_every_thread(busy: Running) -> None:

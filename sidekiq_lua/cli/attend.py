@@ -218,7 +218,7 @@ def flush_streams() -> None:
         try:
             if stream is not None:
                 stream.flush()
-        except OSError:
+        except (OSError, ValueError):  # nobody reads it, or a job has closed it
             continue
 
 

@@ -96,8 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _flushed() -> bool:
     """Whether the output could be flushed; Python's own last flush would fail with a traceback."""
     try:
-        if sys.stdout is not None and not sys.stdout.closed:  # a job may have closed it
+        if sys.stdout is not None:
             sys.stdout.flush()
+    except ValueError:
+        return True  # a job has closed it
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False
