@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -214,7 +216,7 @@ def test_a_child_of_a_job_keeps_its_signals_to_itself(cli: CommandLine, redis: A
 
 POOLS = f"""{JOBS}
     import asyncio, atexit
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
     POOL = ThreadPoolExecutor()
 
@@ -227,6 +229,13 @@ POOLS = f"""{JOBS}
         async def perform(self):
             note("inside")
             await asyncio.to_thread(time.sleep, 60)
+
+    class Forked(Job):
+        async def perform(self):
+            pool = ProcessPoolExecutor(1)
+            await asyncio.get_running_loop().run_in_executor(pool, int)
+            note(next(iter(pool._processes)))
+            await asyncio.get_running_loop().run_in_executor(pool, time.sleep, 60)
 """
 
 
@@ -250,6 +259,25 @@ def test_an_executor_that_a_job_left_busy_does_not_keep_the_process(cli: Command
     running.signal("TERM")
     assert running.end() == 0
     assert "These threads do not end, and are cut off: asyncio_0" in running.output
+
+
+@pytest.mark.parametrize("options", [(), ("--processes", "1")])
+def test_nor_does_a_pool_of_processes(cli: CommandLine, redis: Any, options: tuple[str, ...]) -> None:
+    """Nor do they outlive it: they would wait for work for ever, and their job runs elsewhere by now."""
+    cli.write("jobs.py", POOLS)
+    running = cli.start("worker", "-r", "jobs", "-t", "0.5", *options, ready="Booted")
+    push(redis, "Forked")
+    wait_until(lambda: len(notes(redis)) == 1)
+    running.signal("TERM")
+    assert running.end(10) == 0
+    assert "These threads do not end, and are cut off: " in running.output
+    wait_until(lambda: not _runs(notes(redis)[0]))
+
+
+def _runs(pid: str) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # of a zombie it is empty
+    return False
 
 
 def test_a_thread_that_a_job_left_behind_does_not_keep_the_process(cli: CommandLine, redis: Any) -> None:

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import thread as executors
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
 _SAME_SIGNAL_S = 0.1
 """`timeout` and others signal a process and then its group, so one signal comes twice, close together."""
 _LAST_THREADS_S = 3.0
+_EXECUTORS = {
+    "concurrent.futures.thread": "_threads_queues",
+    "concurrent.futures.process": "_threads_wakeups",
+}
+"""The modules whose threads Python waits for at its end, daemons too, and where each has them."""
 _LOOK_S = 0.05
 
 
@@ -192,24 +196,32 @@ def end_threads(log: logging.Logger) -> None:
     _end_executors()
     for thread in _left():
         thread.join(max(until - monotonic(), 0))
-    names = [thread.name for thread in _left()]
-    if names:
-        log.warning("These threads do not end, and are cut off: %s", ", ".join(names))
+    left = _left()
+    if left:
+        log.warning(
+            "These threads do not end, and are cut off: %s", ", ".join(thread.name for thread in left)
+        )
+        for thread in left:
+            # A pool's processes would wait for work for ever; and their calls are run elsewhere by now.
+            for process in list((getattr(thread, "processes", None) or {}).values()):
+                process.terminate()
         exit_now(0)
 
 
 def _end_executors() -> None:
-    """As Python does at its end, where it then waits for their threads, daemons too, as long as they run."""
-    with suppress(RuntimeError):  # no thread can be started: they are cut off
-        _in_thread("executors", getattr(executors, "_python_exit", _left))
+    """As Python does at its end, where it then waits for their threads as long as they run."""
+    for name in _EXECUTORS:
+        with suppress(RuntimeError):  # no thread can be started: they are cut off
+            _in_thread("executors", getattr(sys.modules.get(name), "_python_exit", _left))
 
 
 def _left() -> list[threading.Thread]:
-    main, pools = threading.main_thread(), getattr(executors, "_threads_queues", ())
+    main = threading.main_thread()
+    pools = [getattr(sys.modules.get(name), where, {}) for name, where in _EXECUTORS.items()]
     return [
         thread
         for thread in threading.enumerate()
-        if thread is not main and (thread in pools or not thread.daemon)
+        if thread is not main and (not thread.daemon or any(thread in pool for pool in pools))
     ]
 
 
