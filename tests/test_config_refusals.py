@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -335,3 +336,13 @@ def test_a_handler_with_yield_is_refused(config: Config) -> None:
     for register in (config.error_handler, config.death_handler, partial(config.on, "quiet")):
         with pytest.raises(ConfigurationError, match="must be a function without `yield`"):
             register(yielding)
+
+
+def test_a_mock_of_a_function_is_taken(config: Config) -> None:
+    """As users' tests make one; `inspect` fails at it."""
+
+    def spied(*_: Any) -> None: ...
+
+    for register in (config.error_handler, config.death_handler, partial(config.on, "quiet")):
+        register(Mock(spec=spied))
+    Sidekiq().configure_server(Mock(spec=spied))
