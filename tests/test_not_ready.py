@@ -16,6 +16,8 @@ from sidekiq_lua import Sidekiq
 from sidekiq_lua.errors import RedisNotReady
 from sidekiq_lua.store import fault
 
+AtTheThirdTry = Callable[[Callable[[], Any]], list[str]]
+
 
 class Trouble(NamedTuple):
     begin: Callable[[], Any]
@@ -105,6 +107,25 @@ def make_app(server: Server) -> Iterator[Callable[..., Sidekiq]]:
         app.close()
 
 
+@pytest.fixture
+def at_the_third_try(monkeypatch: pytest.MonkeyPatch) -> AtTheThirdTry:
+    """Calls a function before a push is sent for the third time; answers the list of the tries."""
+
+    def arrange(then: Callable[[], Any]) -> list[str]:
+        tries: list[str] = []
+
+        def at(stage: str, name: str) -> None:
+            if stage == "before" and "push" in name:
+                tries.append(name)
+                if len(tries) == 3:
+                    then()
+
+        monkeypatch.setattr(fault, "at", at)
+        return tries
+
+    return arrange
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_push_says_so(make_app: Any, redis: Any, trouble: Trouble, kind: str) -> None:
     with client_of(make_app(), kind) as sender:
@@ -120,39 +141,22 @@ def test_a_push_says_so(make_app: Any, redis: Any, trouble: Trouble, kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reliable_push_waits_for_it(
-    make_app: Any, redis: Any, trouble: Trouble, kind: str, monkeypatch: pytest.MonkeyPatch
+    make_app: Any, redis: Any, trouble: Trouble, kind: str, at_the_third_try: AtTheThirdTry
 ) -> None:
-    tries = 0
-
-    def at(stage: str, name: str) -> None:
-        nonlocal tries
-        if stage == "before" and "push" in name:
-            tries += 1
-            if tries == 3:
-                trouble.end()
-
     with client_of(make_app(reliable_push=True), kind) as sender:
         sender.enqueue("Warm")
         trouble.begin()
-        monkeypatch.setattr(fault, "at", at)
+        tries = at_the_third_try(trouble.end)
         sender.enqueue("A")
-        assert tries >= 3
+        assert len(tries) >= 3
         assert redis.llen("queue:default") == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reliable_push_of_several_calls_waits_for_it(
-    make_app: Any, redis: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+    make_app: Any, redis: Any, kind: str, at_the_third_try: AtTheThirdTry
 ) -> None:
     """Refused are all or none; were some done, the others still have to come."""
-    tries = 0
-
-    def at(stage: str, name: str) -> None:
-        nonlocal tries
-        if stage == "before" and "push" in name:
-            tries += 1
-            if tries == 3:
-                redis.config_set("min-replicas-to-write", 0)
 
     class Spread:
         def call(self, job_class: Any, payload: Any, queue: str, redis: Any, next: Callable[[], Any]) -> Any:
@@ -164,7 +168,7 @@ def test_a_reliable_push_of_several_calls_waits_for_it(
     with client_of(app, kind) as sender:
         sender.enqueue("Warm", "a")
         redis.config_set("min-replicas-to-write", 1)
-        monkeypatch.setattr(fault, "at", at)
+        at_the_third_try(lambda: redis.config_set("min-replicas-to-write", 0))
         sender.push_bulk({"class": "A", "args": [["a"], ["b"]]})
         assert [redis.llen(f"queue:{name}") for name in "ab"] == [2, 1]
 

@@ -33,14 +33,6 @@ Queued = Callable[..., list[Any]]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
-        connection.execute(ddl("sqlite"))
-    connection.close()
-    return tmp_path / "shop.db"
-
-
-@pytest.fixture
 def connection(path: Path) -> Iterator[sqlite3.Connection]:
     made = sqlite3.connect(path)
     yield made

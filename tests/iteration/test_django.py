@@ -83,7 +83,10 @@ def test_a_key_that_is_a_relation(things):
     assert [cursor for _, cursor in whole] == [n * 2 for n in range(1, 11)]
 
 
-@pytest.mark.skipif(django.VERSION < (5, 2), reason="Django has composite primary keys from 5.2 on")
+@pytest.mark.skipif(
+    django.VERSION < (5, 2),
+    reason="Django has composite primary keys from 5.2 on: pip install -U django; CI has it",
+)
 def test_a_composite_primary_key():
     class Pair(models.Model):
         pk = models.CompositePrimaryKey("shop", "token")

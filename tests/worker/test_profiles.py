@@ -235,10 +235,7 @@ def test_an_async_profiler_waits_for_the_job(make_app, run, redis):
     assert seen == ["async", "end"]
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_profiler_that_forgets_the_job_does_not_lose_it(make_app, run, redis, log, kind):
-    app = make_app(profiler=lambda payload, fn: None)
-
+def echo_job(app, kind):
     if kind == "sync":
 
         class EchoJob(app.Job):
@@ -250,7 +247,14 @@ def test_a_profiler_that_forgets_the_job_does_not_lose_it(make_app, run, redis, 
             async def perform(self):
                 pass
 
-    EchoJob.set(profile="a").perform_async()
+    return EchoJob
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_profiler_that_forgets_the_job_does_not_lose_it(make_app, run, redis, log, kind):
+    app = make_app(profiler=lambda payload, fn: None)
+
+    echo_job(app, kind).set(profile="a").perform_async()
     run(app)
     wait_until(lambda: redis.zcard("retry") == 1)
 
@@ -269,18 +273,7 @@ def test_a_job_does_not_run_again_for_a_profiler_that_fails_after_it(make_app, r
 
     app = make_app(profiler=mine if kind == "sync" else awaiting)
 
-    if kind == "sync":
-
-        class EchoJob(app.Job):
-            def perform(self):
-                pass
-    else:
-
-        class EchoJob(app.Job):
-            async def perform(self):
-                pass
-
-    EchoJob.set(profile="a").perform_async()
+    echo_job(app, kind).set(profile="a").perform_async()
     run(app)
     wait_until(lambda: "the setting `profiler` failed after its job" in log.getvalue())
 
