@@ -68,11 +68,13 @@ class Settling:
         """Settle what could not be settled before. Raises RedisUnavailable."""
         for _ in range(len(self.owed)):
             try:
-                self.settle(*self.owed.popleft())
+                self.settle(*self.owed[0])
             except RedisUnavailable:
                 raise
             except RedisError as error:
                 self.report(str(error))
+            finally:
+                self.owed.popleft()  # it is owed until then, and stands at the end if it still is
 
     def gone(self, delivery: Delivery, script: str) -> None:
         """Somebody else has settled it."""
