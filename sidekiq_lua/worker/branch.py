@@ -249,11 +249,15 @@ class Branch:
     def idle(self) -> bool:
         return all(station.idle for station in self.stations)
 
+    def _tells(self) -> bool:
+        """What a trip tells is no news meanwhile; if Redis refuses it, it is again by the second look."""
+        return any(station.exchange.lock.locked() for station in self.stations) or not self.idle
+
     def _wait_idle(self, deadline: float, *, for_debts: bool = False) -> None:
         """`for_debts`: Redis is there, so what is owed to it may be settled until the last moment."""
         pause = threading.Event()
         reserve_s = min(_RESERVE_S, float(self._app.config.timeout) / 2)
-        while not self.idle and monotonic() < deadline:
+        while not (self.idle and not (for_debts and self._tells())) and monotonic() < deadline:
             down = any(station.exchange.down for station in self.stations)
             if down and not for_debts and not self.busy and monotonic() > deadline - reserve_s:
                 return

@@ -87,12 +87,7 @@ class Station:
     @property
     def idle(self) -> bool:
         """No job runs, and none waits to be settled."""
-        # What a trip tells is no news meanwhile; if Redis refuses it, it is again by the second look.
-        return not (self._has_work or self.exchange.lock.locked() or self._has_work)
-
-    @property
-    def _has_work(self) -> bool:
-        return bool(self.exchange.active or self.exchange.has_news or self.exchange.settling.owed)
+        return not (self.exchange.active or self.exchange.has_news or self.exchange.settling.owed)
 
     def hard_stop(self, *, put_back: bool) -> int:
         """Put the running jobs back, unless Redis is away, and interrupt them; answers how many."""
